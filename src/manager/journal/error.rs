@@ -110,7 +110,7 @@ impl Journal {
 
     /// What the manager logged about the run. `None` if none has failed.
     async fn record(&self, unit: &UnitName, run: &FailedRun) -> Option<Record> {
-        let mut entries = self.search(&self.about_by_manager(unit), 200).await.ok()?;
+        let mut entries = self.search(&self.about_by_manager(unit.as_str()), 200).await.ok()?;
         // Our own messages about it repeat earlier ones.
         entries.retain(|entry| entry.ours.is_none());
         let id = if run.is_before {

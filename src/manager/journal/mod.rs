@@ -139,12 +139,12 @@ impl Journal {
     fn about(&self, unit: &UnitName) -> Vec<String> {
         let ours = [or(), format!("UNIT={}", unit.as_str()), "_SYSTEMD_UNIT=workerheal.service".to_owned()];
         let ours = ours.into_iter().filter(|_| self.scope == Scope::System);
-        self.own(unit).into_iter().chain([or()]).chain(self.about_by_manager(unit)).chain(ours).collect()
+        self.own(unit).into_iter().chain([or()]).chain(self.about_by_manager(unit.as_str())).chain(ours).collect()
     }
 
     /// Matches lines about the unit by authorized processes.
-    fn about_by_manager(&self, unit: &UnitName) -> [String; 2] {
-        let (name, uid) = (unit.as_str(), self.uid);
+    fn about_by_manager(&self, unit: &str) -> [String; 2] {
+        let (name, uid) = (unit, self.uid);
         match self.scope {
             Scope::User => [format!("USER_UNIT={name}"), format!("_UID={uid}")],
             Scope::System => [format!("UNIT={name}"), "_UID=0".to_owned()],

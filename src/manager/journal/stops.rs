@@ -51,20 +51,20 @@ impl Journal {
         if let Some(pending) = pending {
             return job < pending;
         }
-        self.stop_job(&self.of_unit(other), Some(at)).await.is_some_and(|(other, _)| job < other)
+        self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| job < other)
     }
 
     /// Whether the last stop of another unit was requested just before that of this one. Their names identify them: a
     /// unit that the manager has unloaded has no run. The stop of the other one is reported later, as it ends later.
     pub async fn was_stopped_just_after(&self, unit: &str, other: &str) -> bool {
-        let Some((job, at)) = self.stop_job(&self.of_unit(unit), None).await else { return false };
+        let Some((job, at)) = self.stop_job(&self.by_manager(unit), None).await else { return false };
         for wait in CATCH_UP_DELAYS {
-            match self.stop_job(&self.of_unit(other), Some(at)).await {
+            match self.stop_job(&self.by_manager(other), Some(at)).await {
                 Some((other, _)) => return other < job,
                 None => sleep(wait).await,
             }
         }
-        self.stop_job(&self.of_unit(other), Some(at)).await.is_some_and(|(other, _)| other < job)
+        self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| other < job)
     }
 
     /// The number and the time (microseconds since 1970) of the last stop, if one is in the journal, and near that time.
@@ -76,19 +76,20 @@ impl Journal {
         near.find_map(|entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent())))
     }
 
+    /// Matches what the manager says of a unit of any type.
+    fn by_manager(&self, unit: &str) -> Vec<String> {
+        let mut matches = Vec::from(self.about_by_manager(unit));
+        if self.scope == Scope::System {
+            matches.push("_PID=1".to_owned());
+        }
+        matches
+    }
+
     /// Matches what the manager says of a run.
     fn of_run(&self, id: &str) -> [String; 2] {
         match self.scope {
             Scope::User => [format!("USER_INVOCATION_ID={id}"), format!("_UID={}", self.uid)],
             Scope::System => [format!("INVOCATION_ID={id}"), "_PID=1".to_owned()],
-        }
-    }
-
-    /// Matches what the manager says of a unit of any type.
-    fn of_unit(&self, unit: &str) -> [String; 2] {
-        match self.scope {
-            Scope::User => [format!("USER_UNIT={unit}"), format!("_UID={}", self.uid)],
-            Scope::System => [format!("UNIT={unit}"), "_PID=1".to_owned()],
         }
     }
 
@@ -130,10 +131,7 @@ impl Journal {
     /// ended because a unit that it needs did not come up, or it was stopped and has been unloaded since. `None` if
     /// neither.
     pub async fn end_of_last_job(&self, unit: &UnitName, began: u64) -> Result<Option<StopEvidence>, StopEvidence> {
-        let mut matches = Vec::from(self.about_by_manager(unit));
-        if self.scope == Scope::System {
-            matches.push("_PID=1".to_owned());
-        }
+        let mut matches = self.by_manager(unit.as_str());
         matches.extend(["start", "stop", "restart"].map(|kind| format!("JOB_TYPE={kind}")));
         matches.push(format!("--since=@{}", began / 1_000_000));
         let entries = self.search(&matches, 20).await.map_err(|why| unreadable(&why))?;

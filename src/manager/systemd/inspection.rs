@@ -9,7 +9,8 @@ use super::related::{Dependencies, Related};
 use super::{FILE_TIMEOUT, Systemd, text, wire};
 use crate::blocking::FILES;
 use crate::core::units::{
-    ActiveState, Deactivation, Depth, Detail, Inspection, RestartPolicy, ServiceResult, StopEvidence, UnitName,
+    ActiveState, Deactivation, Depth, Detail, Inspection, RestartPolicy, ServiceResult, StopEvidence, StopOrder,
+    UnitName,
 };
 use crate::manager::ManagerError;
 use crate::manager::directory::is_gone;
@@ -161,9 +162,14 @@ impl Systemd {
             if let Some(run) = run.filter(|_| parent.left.is_some() || parent.stopping) {
                 // A stop that waits for a unit that is down already did not take it down.
                 let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
-                parent.stopped_later = self.journal.was_stopped_before(run, name, stop_job).await;
+                if self.journal.was_stopped_before(run, name, stop_job).await {
+                    parent.stop_order = StopOrder::WorkerFirst;
+                }
             } else if parent.active == ActiveState::Inactive && parent.left.is_none() {
-                parent.stopped_first = self.journal.was_stopped_just_after(unit.as_str(), name).await;
+                // systemd has unloaded it, and forgotten when it was up.
+                if self.journal.was_stopped_just_after(unit.as_str(), name).await {
+                    parent.stop_order = StopOrder::ParentFirst;
+                }
             }
         }
     }

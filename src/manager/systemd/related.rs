@@ -12,7 +12,7 @@ use zbus::OwnedVariant;
 use super::connection::ManagerConnection;
 use super::wire::{self, Line, ListedJob};
 use super::{Systemd, flag, names, text};
-use crate::core::units::{ActiveState, Parent, StopEvidence, StoppedGroup};
+use crate::core::units::{ActiveState, Parent, StopEvidence, StopOrder, StoppedGroup};
 use crate::manager::ManagerError;
 use crate::manager::journal::End;
 
@@ -181,8 +181,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         since: None,
         finished: false,
         stops_when_unneeded: false,
-        stopped_later: false,
-        stopped_first: false,
+        stop_order: StopOrder::Unknown,
         down: None,
     };
     if with_history || !parent.active.is_up() {

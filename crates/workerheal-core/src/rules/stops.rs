@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Case;
 use crate::diagnosis::{State, Trigger};
-use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence, StoppedGroup};
+use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence, StopOrder, StoppedGroup};
 
 /// A unit and the units that it takes down go down within this time. systemd does it in one transaction, which takes a
 /// while for many units. A stop of just the one unit within the same second looks the same.
@@ -116,7 +116,7 @@ impl Case<'_> {
         // Of a run that the manager has forgotten, the journal may not tell for whose sake it was stopped.
         let stop_is_of_last_run = self.history.stop_seen
             || !self.seen.never_ran()
-            || self.seen.parents.iter().any(|parent| parent.stopped_first);
+            || self.seen.parents.iter().any(|parent| parent.stop_order == StopOrder::ParentFirst);
         self.history.taken_along
             || (self.stop_requested()
                 && stop_is_of_last_run
@@ -135,8 +135,8 @@ impl Case<'_> {
             if never_up(deactivation) { Deactivation { left: deactivation.down, ..deactivation } } else { deactivation }
         });
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
-            _ if parent.stopped_later => false,
-            _ if parent.stopped_first => true,
+            _ if parent.stop_order == StopOrder::WorkerFirst => false,
+            _ if parent.stop_order == StopOrder::ParentFirst => true,
             // It is about to be stopped, and waits until the units that need it are down.
             (Some(deactivation), _)
                 if parent.active.is_up()

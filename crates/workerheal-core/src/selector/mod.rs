@@ -191,8 +191,7 @@ impl Selector {
         };
         match (site_at_end(registry, name), inner_sites(registry, name).next()) {
             (None, None) => self.resolve_unregistered(unit),
-            // It may be the worker of another site, which is not registered and whose name ends like that one's.
-            (Some(worker), None) if worker.name.contains('-') => Resolution::NeedsDirectory,
+            (Some(worker), None) if may_be_of_another_site(&worker) => Resolution::NeedsDirectory,
             (Some(worker), None) => self.admit(registry, unit, worker),
             (_, Some(_)) => Resolution::NeedsDirectory,
         }
@@ -235,7 +234,7 @@ impl Selector {
         let Some(name) = self.body(unit) else { return BTreeSet::new() };
         let mut rivals = inner_sites(registry, name).peekable();
         let at_end = site_at_end(registry, name);
-        if rivals.peek().is_none() && at_end.as_ref().is_none_or(|worker| !worker.name.contains('-')) {
+        if rivals.peek().is_none() && !at_end.as_ref().is_some_and(may_be_of_another_site) {
             return BTreeSet::new();
         }
         let sites = rivals.map(|(_, site)| site.to_owned()).chain(at_end.map(|worker| worker.site));
@@ -310,6 +309,11 @@ fn site_at_end(registry: &Registry, name: &str) -> Option<Worker> {
 /// What a directory is called in the names of units.
 fn slug(directory: &Path) -> Option<String> {
     Some(directory.file_name()?.to_str()?.replace('.', "-")).filter(|slug| !slug.is_empty())
+}
+
+/// Whether the unit may be the worker of a site that is not registered and whose name ends like that one's.
+fn may_be_of_another_site(worker: &Worker) -> bool {
+    worker.name.contains('-')
 }
 
 /// Whether the directory is that of a site which is not registered: its name is the end of the unit's name, and ends

@@ -40,7 +40,6 @@ impl Deactivation {
 
 /// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is true, or not, by itself")]
 pub struct Parent {
     /// Full name, of any unit type.
     pub name: String,
@@ -58,11 +57,20 @@ pub struct Parent {
     pub finished: bool,
     /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).
     pub stops_when_unneeded: bool,
-    /// Whether its stop was requested only after the worker's: that one was meant for the worker.
-    pub stopped_later: bool,
-    /// Whether its stop was requested just before the worker's, as far as that is searched for: for one that is down,
-    /// and of which the manager has forgotten when it was up.
-    pub stopped_first: bool,
+    /// Whose stop was requested first.
+    pub stop_order: StopOrder,
+}
+
+/// Whose stop was requested first, that of a worker or that of a unit that it needs, as far as the journal was searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StopOrder {
+    /// There is no sign of it, or other signs suffice.
+    #[default]
+    Unknown,
+    /// The worker's: it was meant for the worker.
+    WorkerFirst,
+    /// That of the other unit, just before: it took the worker down.
+    ParentFirst,
 }
 
 /// A group whose stop is meant for all its members, including those that are down: `PartOf=` or `Slice=`. systemd

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use inspection::{
-    Deactivation, Depth, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StoppedGroup, Transition,
-    UnitFile, has_run_since, is_another_definition,
+    Deactivation, Depth, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StopOrder, StoppedGroup,
+    Transition, UnitFile, has_run_since, is_another_definition,
 };
 
 /// Maximum length of a unit name in systemd, in bytes (`UNIT_NAME_MAX` in its sources).

@@ -7,11 +7,11 @@ use std::time::Duration;
 use workerheal_core::probe::{ProbeAnswer, ProbeResult};
 use workerheal_core::units::{
     self, Deactivation, Depth, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
-    StoppedGroup, Transition, UnitFile, UnitName, UnitStatus,
+    StopOrder, StoppedGroup, Transition, UnitFile, UnitName, UnitStatus,
 };
 
 use super::{Manager, is_need};
-use crate::model::{ActiveState, Bond, JobId, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
+use crate::model::{ActiveState, Bond, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
 use crate::scenario::{self, FIRST_HELPER, SECOND, UNITS};
 
 impl Manager {
@@ -142,22 +142,22 @@ impl Manager {
         let left = unit.active_exit().filter(|_| with_history || !active.is_up());
         let stops = child.last_stop().zip(unit.last_stop());
         let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop && !is_down);
-        let stopped_later = stop == Some(&StopEvidence::Requested)
+        let is_requested = stop == Some(&StopEvidence::Requested);
+        let worker_first = is_requested
             && if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
                 job < pending.id
             } else {
-                let is_later = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
-                    job < other && at.max(then) - at.min(then) <= 2 * SECOND
-                };
-                left.is_some() && stops.is_some_and(is_later)
+                left.is_some() && stops.is_some_and(|(own, other)| own.0 < other.0 && are_near(own.1, other.1))
             };
-        let is_first = |((job, at), (other, then)): ((JobId, Duration), (JobId, Duration))| {
-            other < job && at.max(then) - at.min(then) <= 2 * SECOND
+        let is_unloaded = active == ActiveState::Inactive && left.is_none();
+        let parent_first = is_requested
+            && is_unloaded
+            && stops.is_some_and(|(own, other)| other.0 < own.0 && are_near(own.1, other.1));
+        let stop_order = match (worker_first, parent_first) {
+            (true, _) => StopOrder::WorkerFirst,
+            (_, true) => StopOrder::ParentFirst,
+            _ => StopOrder::Unknown,
         };
-        let stopped_first = stop == Some(&StopEvidence::Requested)
-            && active == ActiveState::Inactive
-            && left.is_none()
-            && stops.is_some_and(is_first);
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
             active: state(active),
@@ -169,8 +169,7 @@ impl Manager {
                 && unit.result() == crate::model::ServiceResult::Success
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: is_down && spec.stop_when_unneeded,
-            stopped_later,
-            stopped_first,
+            stop_order,
             down: unit.inactive_enter().filter(|_| is_down),
         }
     }
@@ -226,6 +225,11 @@ impl Manager {
         };
         ProbeResult { answer, up_for: up.map(|since| self.model.now() - since), file_age: None }
     }
+}
+
+/// Whether two stops were logged at about the same time.
+fn are_near(one: Duration, other: Duration) -> bool {
+    one.abs_diff(other) <= 2 * SECOND
 }
 
 /// How long a start or stop has taken, and may take: three steps, each with the timeout of the unit's file.
