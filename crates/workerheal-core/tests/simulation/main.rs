@@ -151,12 +151,12 @@ fn shrunk(plan: Plan, law: &str) -> Plan {
 fn no_law_is_broken_in_ten_thousand_days() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     // Without optimization a day takes ten times as long; `make test` runs all of them optimized.
-    let days = number("WORKERHEAL_DAYS").unwrap_or(if cfg!(debug_assertions) { 500 } else { 10_000 });
-    let (lives, life) = (days.div_ceil(LIFE_DAYS), DAY * 5);
-    let seeds = match number("WORKERHEAL_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..lives,
+    // A seed by itself is one life; with a number of days it is the first of that many.
+    let (first, days) = match (number("WORKERHEAL_SEED"), number("WORKERHEAL_DAYS")) {
+        (Some(seed), days) => (seed, days.unwrap_or(LIFE_DAYS)),
+        (None, days) => (0, days.unwrap_or(if cfg!(debug_assertions) { 500 } else { 10_000 })),
     };
+    let (seeds, life) = (first..first + days.div_ceil(LIFE_DAYS), DAY * 5);
     // Further breaches are reported on request, to see whether they have the same cause.
     let enough = number("WORKERHEAL_BREACHES").map_or(1, |breaches| usize::try_from(breaches).unwrap_or(usize::MAX));
     let begin = Instant::now();
