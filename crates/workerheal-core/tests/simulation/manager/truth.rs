@@ -300,7 +300,9 @@ impl Manager {
             return true;
         }
         let unit = self.model.unit(UnitId(index));
-        let Some(down) = unit.inactive_enter().min(unit.active_exit()).or(unit.inactive_enter()) else { return false };
+        // A unit that was unloaded since has no times.
+        let down = unit.inactive_enter().min(unit.active_exit()).or(unit.inactive_enter());
+        let Some(down) = down.or(self.truth[index].down) else { return false };
         self.needs(index)
             .map(|parent| self.model.unit(parent))
             .any(|parent| !parent.active().is_up() || parent.active_enter().is_some_and(|since| since + SECOND >= down))

@@ -67,7 +67,7 @@ impl Ord for Envelope {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastSignals {
     pub(super) any: Duration,
-    pub(super) job_done: Duration,
+    pub(super) end_of_job: Duration,
 }
 
 impl World {
@@ -142,7 +142,8 @@ impl World {
             // Only the end of the job reports the stop of a unit that was down already. It can be lost, but its order
             // must be reliable, which D-Bus promises.
             let is_job_done = matches!(message, Message::Fact(Fact::JobDone(_) | Fact::JobCancelled(_)));
-            let may_be_moved = may_be_disturbed && !is_job_done;
+            let is_end_of_job = is_job_done || matches!(message, Message::Fact(Fact::KeptFromStarting(_)));
+            let may_be_moved = may_be_disturbed && !is_end_of_job;
             if is_job_done
                 && self.people.noisy_until > self.now
                 && let Signal::JobRemoved { unit, .. } = signal
@@ -165,28 +166,28 @@ impl World {
                 }
                 20..30 if may_be_moved && self.plan.has(Kind::LateSignals) => {
                     let at = self.now + Duration::from_millis(self.chance.u64(1..5_000));
-                    self.send_signal(unit, at, is_job_done, message);
+                    self.send_signal(unit, at, is_end_of_job, message);
                 }
                 30..40 if may_be_moved && self.plan.has(Kind::TwiceSignals) => {
                     let at = self.in_turn();
-                    self.send_signal(unit, at, is_job_done, message.clone());
-                    self.send_signal(unit, at, is_job_done, message);
+                    self.send_signal(unit, at, is_end_of_job, message.clone());
+                    self.send_signal(unit, at, is_end_of_job, message);
                 }
                 _ => {
                     let at = self.in_turn();
-                    self.send_signal(unit, at, is_job_done, message);
+                    self.send_signal(unit, at, is_end_of_job, message);
                 }
             }
         }
     }
 
     /// Sends a signal of a unit. Signals of its state may be reordered, but not the end of a job.
-    fn send_signal(&mut self, unit: usize, at: Duration, is_job_done: bool, message: Message) {
+    fn send_signal(&mut self, unit: usize, at: Duration, is_end_of_job: bool, message: Message) {
         let last = &mut self.last_signals[unit];
-        let at = at.max(if is_job_done { last.any } else { last.job_done });
+        let at = at.max(if is_end_of_job { last.any } else { last.end_of_job });
         last.any = last.any.max(at);
-        if is_job_done {
-            last.job_done = at;
+        if is_end_of_job {
+            last.end_of_job = at;
         }
         self.send_at(at, message);
     }
