@@ -60,6 +60,7 @@ mistakes:
 MUTANTS ?= 0/8
 mutants:
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-mutants
+	CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_OPT_LEVEL=1 CARGO_PROFILE_SIM_DEBUG=0 \
 	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-500} $(CARGO) mutants --package workerheal-core --profile sim \
 		--exclude 'crates/workerheal-core/src/explain/**' --shard $(MUTANTS) --sharding round-robin --minimum-test-timeout 60 --output $(TARGET) -- --lib --test simulation
 

@@ -196,8 +196,9 @@ impl Healer {
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
                 stays_stopped: incident.was_stopped_in(seen),
                 stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
+                // Of a unit that was unloaded since, the manager knows of no deactivation.
                 taken_along: incident.taken_along.is_some()
-                    && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
+                    && seen.deactivation.is_none_or(|it| incident.taken_along == Some(it)),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
                 needs_it_too: seen
                     .parents

@@ -67,6 +67,42 @@ fn a_worker_that_went_down_with_its_parent_is_not_stopped_if_its_file_cannot_be_
 }
 
 #[test]
+fn a_worker_that_was_taken_along_disabled_and_unloaded_stays_down_when_its_parent_is_back() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Inactive);
+    let deactivation = Deactivation { left: SECOND, down: SECOND };
+    let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Inactive, false) };
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        deactivation: Some(deactivation),
+        stop: Some(StopEvidence::Requested),
+        parents: vec![parent.clone()],
+        ..crashed()
+    };
+    let actions = harness.shows("queue", seen.clone());
+    assert!(actions.iter().any(|action| action.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
+    // The manager answers slowly, and knows nothing of its last run.
+    harness.observe(Fact::Frozen);
+    harness.list(&[]);
+    let unloaded = Inspection {
+        file: Some(UnitFile { enabled: false, ..ENABLED }),
+        run: Some(String::new()),
+        deactivation: None,
+        began: None,
+        at: 90 * SECOND,
+        ..seen
+    };
+    let actions = harness.shows("queue", unloaded.clone());
+    assert_eq!(actions, ["held queue: the unit was disabled while it was down"]);
+    let back = Parent { active: ActiveState::Active, since: Some(100 * SECOND), ..parent };
+    harness.observe(Fact::Frozen);
+    harness.list(&[]);
+    let actions = harness.shows("queue", Inspection { parents: vec![back], ..unloaded });
+    assert_eq!(actions, [""; 0]);
+}
+
+#[test]
 fn a_held_parent_is_reported_once_whatever_its_state() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
