@@ -56,13 +56,10 @@ simulate:
 mistakes:
 	crates/workerheal-core/tests/simulation/mistakes/find-all.sh
 
-# A change that makes the simulation go on for ever counts as noticed. Explanations are tested with the program's own.
 MUTANTS ?= 0/8
 mutants:
 	@$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-mutants
-	CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_OPT_LEVEL=1 CARGO_PROFILE_SIM_DEBUG=0 \
-	WORKERHEAL_DAYS=$${WORKERHEAL_DAYS:-500} $(CARGO) mutants --package workerheal-core --profile sim \
-		--exclude 'crates/workerheal-core/src/explain/**' --shard $(MUTANTS) --sharding round-robin --minimum-test-timeout 60 --output $(TARGET) -- --lib --test simulation
+	.ci/mutants.sh $(TARGET) $(MUTANTS)
 
 coverage:
 	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-llvm-cov

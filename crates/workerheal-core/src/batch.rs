@@ -333,6 +333,16 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_another_client_started_is_healed_and_one_that_is_left_down_has_failed() {
+        let mut batch = batch(&["a", "b"]);
+        batch.settle(&UnitName::parse("a").unwrap(), true);
+        batch.settle(&UnitName::parse("b").unwrap(), false);
+        assert_eq!(published(&mut batch), "starting a, healed a, starting b, failed b");
+        assert!(batch.is_done());
+        assert_eq!(batch.into_report().failed[0].error, "it is down, and nothing is done about it any more");
+    }
+
+    #[test]
     fn other_workers_are_none_of_its_business() {
         let mut batch = batch(&["a"]);
         for phase in Phase::ALL {

@@ -297,6 +297,14 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_everything_back_is_said_without_a_unit() {
+        let event = Event { reason: "the bus does not answer".into(), ..Event::new(Phase::Held) };
+        assert_eq!(event.to_string(), "the bus does not answer");
+        let event = Event { unit: UnitName::parse("lerd-queue-myapp").ok(), ..event };
+        assert_eq!(event.to_string(), "lerd-queue-myapp is not healed: the bus does not answer");
+    }
+
+    #[test]
     fn the_daemon_adds_when_and_how_often() {
         let event = Event {
             time: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),

@@ -205,6 +205,7 @@ mod tests {
     fn every_stage_has_one_word() {
         for stage in Stage::ALL {
             assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+            assert_eq!(format!("{stage:>10}"), format!("{:>10}", stage.as_str()), "it can be aligned in a table");
         }
     }
 

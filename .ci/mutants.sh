@@ -1,0 +1,35 @@
+#!/bin/sh
+# Mutation test of the core: .ci/mutants.sh TARGET SHARD, as in `.ci/mutants.sh target 0/8`.
+#
+# The core's unit tests run against every mutant of the shard, and a short simulation against those that they miss. What
+# neither notices is in TARGET/mutants-simulation/mutants.out/missed.txt. A mutant for which the simulation goes on for
+# ever counts as noticed. Explanations are excluded: they are tested with the program's own tests.
+set -eu
+target=$1 shard=$2
+
+mutants() { # OUTPUT and further arguments; a status of 2 says that mutants were missed, 3 that some timed out
+    output=$1
+    shift
+    mkdir -p "$output"
+    cargo mutants --package workerheal-core --profile sim --exclude 'crates/workerheal-core/src/explain/**' \
+        --minimum-test-timeout 60 --output "$output" "$@" || test $? -le 3
+}
+
+# Incremental builds with few optimizations take a quarter of the time.
+export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_OPT_LEVEL=1 CARGO_PROFILE_SIM_DEBUG=0
+mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin -- --lib
+
+missed=$target/mutants-unit/mutants.out/missed.txt
+if [ -s "$missed" ]; then
+    export WORKERHEAL_DAYS="${WORKERHEAL_DAYS:-500}"
+    names=$(sed 's/[][\\.^$*+?(){}|&]/\\&/g; s/^/^/; s/$/$/' "$missed" | paste -sd '|')
+    mutants "$target/mutants-simulation" --re "$names" -- --test simulation
+fi
+
+count() { cat "$target/$1.txt" 2>/dev/null | wc -l; }
+unit=mutants-unit/mutants.out simulation=mutants-simulation/mutants.out
+echo "mutants that compile: $(($(count $unit/caught) + $(count $unit/timeout) + $(count $unit/missed)))"
+echo "noticed by unit tests: $(($(count $unit/caught) + $(count $unit/timeout)))"
+echo "noticed by the simulation: $(($(count $simulation/caught) + $(count $simulation/timeout)))"
+echo "missed: $(count $simulation/missed)"
+cat "$target/$simulation/missed.txt" 2>/dev/null || true
