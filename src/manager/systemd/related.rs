@@ -12,7 +12,7 @@ use zbus::OwnedVariant;
 use super::connection::ManagerConnection;
 use super::wire::{self, Line, ListedJob};
 use super::{Systemd, flag, names, text};
-use crate::core::units::{ActiveState, Parent, StopEvidence, StopOrder, StoppedGroup};
+use crate::core::units::{ActiveState, Parent, StopEvidence, StopOrder, StoppedGroup, TriggerUnit};
 use crate::manager::ManagerError;
 use crate::manager::journal::End;
 
@@ -27,7 +27,7 @@ pub(super) struct Dependencies {
     conflicts: BTreeSet<String>,
     groups: BTreeSet<String>,
     /// Timers, paths and sockets that start the unit.
-    pub triggers: Vec<String>,
+    triggers: BTreeSet<String>,
 }
 
 /// The states of the units that it depends on.
@@ -40,6 +40,7 @@ pub(super) struct Related {
     pub conflicts: Vec<String>,
     pub stopped_groups: Vec<StoppedGroup>,
     pub failed_sockets: Vec<String>,
+    pub triggers: Vec<TriggerUnit>,
 }
 
 impl Dependencies {
@@ -68,7 +69,7 @@ impl Dependencies {
             wants: wanted.filter(|name| !is_basic(name)).collect(),
             conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
             groups,
-            triggers: names(triggers),
+            triggers: names(triggers).into_iter().collect(),
         })
     }
 
@@ -96,10 +97,6 @@ impl Dependencies {
     pub fn has_conflicts(&self) -> bool {
         !self.conflicts.is_empty()
     }
-
-    fn sockets(&self) -> impl Iterator<Item = &String> {
-        self.triggers.iter().filter(|name| kind(name) == "socket")
-    }
 }
 
 impl Systemd {
@@ -110,10 +107,9 @@ impl Systemd {
         dependencies: &Dependencies,
         with_history: bool,
     ) -> Result<Related, ManagerError> {
-        let Dependencies { requires, wants, conflicts, groups, .. } = dependencies;
-        let sockets = dependencies.sockets();
+        let Dependencies { requires, wants, conflicts, groups, triggers } = dependencies;
         let all: BTreeSet<&String> =
-            requires.iter().chain(wants).chain(conflicts).chain(groups).chain(sockets).collect();
+            requires.iter().chain(wants).chain(conflicts).chain(groups).chain(triggers).collect();
         if all.is_empty() {
             return Ok(Related::default());
         }
@@ -130,6 +126,9 @@ impl Systemd {
             }
             if kind(&line.name) == "socket" && line.active == ActiveState::Failed {
                 related.failed_sockets.push(line.name.clone());
+            }
+            if triggers.contains(&line.name) {
+                related.triggers.push(TriggerUnit { name: line.name.clone(), active: line.active });
             }
             if is_down && groups.contains(&line.name) {
                 related.stopped_groups.extend(self.stopped_group(connection, &line).await?);

@@ -200,6 +200,41 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
     is_reached(&world);
 }
 
+/// A path triggers a job that fails until systemd gives up both; another path was stopped by a person. Neither job can
+/// wait for its path.
+#[test]
+fn a_job_whose_path_has_failed_or_was_stopped_is_explained_with_that_and_the_command_that_starts_the_path() {
+    let world = world();
+    let unless_broken = "Type=oneshot\nExecStart=sh -c 'test ! -e %h/broken && rm %h/%N.inbox'";
+    for name in ["app-import", "app-tidy"] {
+        world.write_unit(
+            &format!("{name}.path"),
+            &format!("[Path]\nPathExists=%h/{name}.inbox\n[Install]\nWantedBy=default.target\n"),
+        );
+        write(&world, name, "StartLimitBurst=2", unless_broken);
+    }
+    world.write_file("broken", "");
+    world.write_file("app-import.inbox", "");
+    world.control(&["enable", "--now", "app-tidy.path"]);
+    world.control(&["start", "app-import.path"]);
+    world.wait_for_state("app-import.path", "failed", SOON);
+    let _events = world.start_daemon();
+    let has_failed = "app-import.path, which decides when it runs, has failed";
+    is_held_by(&world, "app-import", has_failed);
+    world.control(&["stop", "app-tidy.path"]);
+    let is_stopped = "app-tidy.path, which decides when it runs, is stopped";
+    for (name, why) in [("app-import", has_failed), ("app-tidy", is_stopped)] {
+        let explained = explain(&world, name);
+        assert!(explained.contains(why) && !explained.contains("wait for"), "{explained}");
+        assert!(explained.contains(&format!("systemctl --user start {name}.path")), "{explained}");
+    }
+    // What explain says, status says too.
+    world.wait_until("the same reason", SOON, || (status(&world, "app-tidy")["reason"] == is_stopped).then_some(()));
+    fs::remove_file(world.home().join("broken")).unwrap();
+    let ran = world.run(&["heal", "app-import"]);
+    assert_eq!((ran.status, world.show("app-import.path", "ActiveState").as_str()), (0, "active"), "{ran:?}");
+}
+
 /// A person clears all failures while workers wait for their next attempt (systemd issue 10529).
 #[test]
 fn waiting_workers_are_healed_after_all_failures_were_cleared() {

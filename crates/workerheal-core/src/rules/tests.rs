@@ -278,6 +278,10 @@ fn a_give_up_lasts_until_the_unit_or_its_run_changes() {
     assert_eq!(judged(&seen(1, "b"), history).verdict, Verdict::Start);
 }
 
+fn waiting(trigger: &str) -> TriggerUnit {
+    TriggerUnit { name: trigger.to_owned(), active: ActiveState::Active }
+}
+
 fn any_inspection() -> impl Strategy<Value = Inspection> {
     let words = (
         prop::sample::select(LoadState::ALL),
@@ -320,7 +324,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
                 _ => Some(StopEvidence::Unknown("?".into())),
             },
             conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
-            triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
+            triggers: triggered.then(|| waiting("job.timer")).into_iter().collect(),
             stopped_groups: grouped
                 .then(|| StoppedGroup { name: "app.target".into(), left: None })
                 .into_iter()

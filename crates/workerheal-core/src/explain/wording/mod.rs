@@ -100,7 +100,10 @@ impl Wording<'_> {
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
             Rest::Masked | Rest::NoFile | Rest::NotEnabled => format!("{name} is down, and {NOT_EXPECTED}."),
-            Rest::OnDemand => format!("{name} is down until it is wanted."),
+            Rest::OnDemand => match self.case.idle_trigger() {
+                Some(trigger) => format!("{name} is down: {trigger}."),
+                None => format!("{name} is down until it is wanted."),
+            },
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
             Rest::FilesUnknown => format!("{name} is down, but has not failed."),
@@ -255,9 +258,14 @@ impl Wording<'_> {
                         ("something else decides when it runs".to_owned(), "a Condition...= does not hold".to_owned())
                     }
                     triggers => {
-                        let decide = if triggers.len() == 1 { "decides" } else { "decide" };
-                        let triggers = triggers.join(" ");
-                        (format!("{triggers} {decide} when it runs"), format!("TriggeredBy={triggers}"))
+                        let names: Vec<&str> = triggers.iter().map(|trigger| trigger.name.as_str()).collect();
+                        let names = names.join(" ");
+                        let says = match (self.case.idle_trigger(), triggers.len()) {
+                            (Some(idle), _) => idle.to_string(),
+                            (None, 1) => format!("{names} decides when it runs"),
+                            (None, _) => format!("{names} decide when it runs"),
+                        };
+                        (says, format!("TriggeredBy={names}"))
                     }
                 };
                 vec![down(), found(&says, evidence)]
