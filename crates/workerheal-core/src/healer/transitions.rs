@@ -54,7 +54,9 @@ impl Healer {
             (Some(Phase::Resting), Up) => self.is_well(now, name),
             (Some(Phase::Resting), ComingUp | Settling | Down) => self.set_timer(name, None),
 
-            (Some(Phase::Held(Refusal::CrashLooping(_))), Unhealthy) => self.goes_on_looping(now, name),
+            (Some(Phase::Held(Refusal::CrashLooping(_))), Unhealthy) if self.intent_against(name).is_none() => {
+                self.goes_on_looping(now, name);
+            }
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Unhealthy) => self.reconsider_wait(now, name),
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Cancelled), Up) => {
                 self.comes_up(now, name);
