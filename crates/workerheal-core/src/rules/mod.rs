@@ -80,6 +80,8 @@ pub struct History<'a> {
     pub cleared: Option<ClearedBy>,
     /// The address at which it has refused its health probe often enough.
     pub refuses: Option<&'a str>,
+    /// workerheal has requested its start, which has not ended: the pending job is that.
+    pub starting: bool,
     /// It is coming up, and has to stay up for this long.
     pub proving: Option<Duration>,
     /// Why the manager did not permit the last start, if it did not. That is no rule: each attempt asks again.
@@ -108,6 +110,7 @@ impl Default for History<'_> {
             kept_from_starting: false,
             cleared: None,
             refuses: None,
+            starting: false,
             proving: None,
             forbidden: None,
         }

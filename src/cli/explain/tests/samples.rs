@@ -282,6 +282,9 @@ fn unhealthy() -> Vec<Sample> {
             .seen(|seen| seen.failed_sockets = vec!["lerd-queue-myapp.socket".into()]),
         Sample::new("conflict_up", "Maintenance is under way, with which it conflicts.")
             .seen(|seen| seen.conflicts = vec!["maintenance.service".into()]),
+        Sample::new("its_own_start_waits", "Its start is ordered after another unit, which is on its way up.")
+            .seen(|seen| seen.has_job = true)
+            .remembers(|it| it.starting = true),
         Sample::new("left_to_its_timer", "It is a job that a timer runs.").seen(|seen| {
             seen.oneshot = true;
             seen.triggers = vec![timer(ActiveState::Active)];

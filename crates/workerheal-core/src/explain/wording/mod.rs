@@ -9,6 +9,9 @@ use crate::diagnosis::{Refusal, State, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::units::{ActiveState, Parent, ServiceResult};
 
+/// What the job of a worker that is still down is, if workerheal has requested it.
+const OWN_START: &str = "its start waits for the job of another unit";
+
 /// Words a case.
 pub(super) struct Wording<'a> {
     pub case: &'a Case<'a>,
@@ -54,6 +57,9 @@ impl Wording<'_> {
                 format!("{name} is not healed, as it may have been stopped on purpose.")
             }
             Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
+            Verdict::Held(Refusal::JobPending) if self.case.history.starting => {
+                format!("{name} is being started, and {OWN_START}.")
+            }
             Verdict::Held(refusal) => format!("{name} is not healed: {}.", in_short(refusal)),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => format!("{name} was given up."),

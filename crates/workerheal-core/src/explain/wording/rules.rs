@@ -1,6 +1,6 @@
 //! The sentences of the rules: what one says that objects to a heal, and one that does not.
 
-use super::{Wording, attempts, by_name, found, in_short, last_run, listed, names};
+use super::{OWN_START, Wording, attempts, by_name, found, in_short, last_run, listed, names};
 use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use crate::explain::times::{exactly, rounded};
 use crate::explain::{Line, Mark, Objection};
@@ -120,6 +120,7 @@ impl Wording<'_> {
                 Some(group) => format!("{group} was stopped"),
                 None => "you stopped it".to_owned(),
             },
+            Verdict::Held(Refusal::JobPending) if case.history.starting => OWN_START.to_owned(),
             Verdict::Held(refusal) => in_short(refusal),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => "it was given up; nothing changed since".to_owned(),
