@@ -26,6 +26,8 @@ pub(super) struct Dependencies {
     wants: BTreeSet<String>,
     conflicts: BTreeSet<String>,
     groups: BTreeSet<String>,
+    /// Groups whose crash stops the unit too (`StopPropagatedFrom=`).
+    propagate_stops: BTreeSet<String>,
     /// Timers, paths and sockets that start the unit.
     triggers: BTreeSet<String>,
 }
@@ -47,28 +49,33 @@ impl Dependencies {
     /// Reads all of them at once.
     pub async fn of(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
-        let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, triggers) = tokio::try_join!(
-            of_unit("BindsTo"),
-            of_unit("Requires"),
-            of_unit("Requisite"),
-            of_unit("Wants"),
-            connection.property_if_known(unit, wire::UNIT, "Upholds"),
-            of_unit("Conflicts"),
-            of_unit("ConflictedBy"),
-            of_unit("PartOf"),
-            of_unit("TriggeredBy"),
-        )?;
+        let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, propagated, triggers) =
+            tokio::try_join!(
+                of_unit("BindsTo"),
+                of_unit("Requires"),
+                of_unit("Requisite"),
+                of_unit("Wants"),
+                connection.property_if_known(unit, wire::UNIT, "Upholds"),
+                of_unit("Conflicts"),
+                of_unit("ConflictedBy"),
+                of_unit("PartOf"),
+                connection.property_if_known(unit, wire::UNIT, "StopPropagatedFrom"),
+                of_unit("TriggeredBy"),
+            )?;
         let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
         let (slices, needed): (BTreeSet<_>, BTreeSet<_>) =
             all(vec![binds_to, requires, requisite]).partition(|name| kind(name) == "slice");
         let wanted = all(std::iter::once(wants).chain(upholds).collect());
         let mut groups = slices;
         groups.extend(names(part_of));
+        let propagate_stops: BTreeSet<String> = propagated.into_iter().flat_map(names).collect();
+        groups.extend(propagate_stops.iter().cloned());
         Ok(Self {
             requires: needed.into_iter().filter(|name| !is_basic(name)).collect(),
             wants: wanted.filter(|name| !is_basic(name)).collect(),
             conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
             groups,
+            propagate_stops,
             triggers: names(triggers).into_iter().collect(),
         })
     }
@@ -76,19 +83,20 @@ impl Dependencies {
     /// Only the dependencies that a unit which is up has to give way to: conflicts, and groups.
     pub async fn to_give_way_to(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
-        let (binds_to, requires, requisite, conflicts, conflicted_by, part_of) = tokio::try_join!(
+        let (binds_to, requires, requisite, conflicts, conflicted_by, part_of, propagated) = tokio::try_join!(
             of_unit("BindsTo"),
             of_unit("Requires"),
             of_unit("Requisite"),
             of_unit("Conflicts"),
             of_unit("ConflictedBy"),
             of_unit("PartOf"),
+            connection.property_if_known(unit, wire::UNIT, "StopPropagatedFrom"),
         )?;
         let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
         let slices = all(vec![binds_to, requires, requisite]).filter(|name| kind(name) == "slice");
         Ok(Self {
             conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
-            groups: slices.chain(names(part_of)).collect(),
+            groups: slices.chain(names(part_of)).chain(propagated.into_iter().flat_map(names)).collect(),
             ..Self::default()
         })
     }
@@ -107,7 +115,7 @@ impl Systemd {
         dependencies: &Dependencies,
         with_history: bool,
     ) -> Result<Related, ManagerError> {
-        let Dependencies { requires, wants, conflicts, groups, triggers } = dependencies;
+        let Dependencies { requires, wants, conflicts, groups, triggers, propagate_stops } = dependencies;
         let all: BTreeSet<&String> =
             requires.iter().chain(wants).chain(conflicts).chain(groups).chain(triggers).collect();
         if all.is_empty() {
@@ -133,11 +141,12 @@ impl Systemd {
             if is_down && groups.contains(&line.name) {
                 related.stopped_groups.extend(self.stopped_group(connection, &line).await?);
             }
-            if requires.contains(&line.name) {
+            let is_optional = !requires.contains(&line.name);
+            if !is_optional || propagate_stops.contains(&line.name) {
                 if let Some(job) = line.job.as_ref().filter(|_| line.is_stopping()).and_then(ListedJob::number) {
                     related.stop_jobs.insert(line.name.clone(), job);
                 }
-                related.parents.push(parent(connection, line, with_history).await?);
+                related.parents.push(Parent { is_optional, ..parent(connection, line, with_history).await? });
             }
         }
         Ok(related)
@@ -179,6 +188,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         left: None,
         since: None,
         finished: false,
+        is_optional: false,
         stops_when_unneeded: false,
         stop_order: StopOrder::Unknown,
         down: None,

@@ -200,6 +200,28 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
     is_reached(&world);
 }
 
+/// A unit propagates its stop to a worker that does not need it otherwise. systemd stops the worker if that unit crashes,
+/// too, and does not start it again.
+#[test]
+fn a_worker_that_a_crashed_unit_has_stopped_comes_back_with_it_and_one_that_was_stopped_with_it_does_not() {
+    let world = world();
+    world.write_unit("top.service", "[Service]\nExecStart=sleep infinity\nRestart=always\nRestartSec=300ms\n");
+    run(&world, "app-a", "StopPropagatedFrom=top.service\nAfter=top.service", LIVES);
+    world.control(&["start", "top"]);
+    let mut events = world.start_daemon();
+    world.kill("top.service", "KILL");
+    events.wait("healed", "app-a");
+    world.control(&["stop", "top"]);
+    world.wait_for_state("app-a.service", "inactive", SOON);
+    let status = wait_for_phase(&world, "app-a", "stopped");
+    assert_eq!(status["reason"], "top.service was stopped, which it is part of", "{status:#}");
+    // It does not need that unit, and is healed while that is down.
+    world.control(&["start", "app-a"]);
+    world.crash("app-a");
+    events.wait("healed", "app-a");
+    assert_eq!(world.show("top.service", "ActiveState"), "inactive");
+}
+
 /// A path triggers a job that fails until systemd gives up both; another path was stopped by a person. Neither job can
 /// wait for its path.
 #[test]

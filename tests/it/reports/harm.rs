@@ -397,7 +397,7 @@ fn an_own_start_that_waits_for_another_unit_is_not_explained_as_the_job_of_anoth
     world.wait_for_state("slow.service", "activating", SOON);
     world.crash("app-a");
     events.wait("starting", "app-a");
-    world.wait_until("the waiting start", SOON, || (world.show("app-a.service", "Job") != "").then_some(()));
+    world.wait_until("the waiting start", SOON, || (!world.show("app-a.service", "Job").is_empty()).then_some(()));
     let explained = explain(&world, "app-a");
     assert!(explained.contains("app-a is being started") && !explained.contains("another job"), "{explained}");
 }

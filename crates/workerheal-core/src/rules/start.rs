@@ -44,7 +44,8 @@ impl Case<'_> {
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
         self.seen.parents.iter().filter(|parent| {
             let comes_along = self.brings_back(parent) || self.history.needs_it_too == Some(parent.name.as_str());
-            !parent.is_up() && !parent.finished && !comes_along
+            let is_needed = !parent.is_optional || self.was_taken_along();
+            !parent.is_up() && !parent.finished && !comes_along && is_needed
         })
     }
 
@@ -53,6 +54,7 @@ impl Case<'_> {
     pub(super) fn brings_back(&self, parent: &Parent) -> bool {
         let after = |(left, deactivation): (Duration, Deactivation)| left >= deactivation.left;
         parent.stops_when_unneeded
+            && !parent.is_optional
             && !parent.stopping
             && parent.active == ActiveState::Inactive
             && !self.stop_requested()

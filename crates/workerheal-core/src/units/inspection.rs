@@ -39,8 +39,9 @@ impl Deactivation {
     }
 }
 
-/// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
+/// A unit that takes the worker down with it: its `BindsTo=`, `Requires=`, `Requisite=` or `StopPropagatedFrom=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
 pub struct Parent {
     /// Full name, of any unit type.
     pub name: String,
@@ -58,6 +59,8 @@ pub struct Parent {
     pub finished: bool,
     /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).
     pub stops_when_unneeded: bool,
+    /// Whether the worker can run without it (`StopPropagatedFrom=`).
+    pub is_optional: bool,
     /// Whose stop was requested first.
     pub stop_order: StopOrder,
 }
@@ -74,7 +77,7 @@ pub enum StopOrder {
     ParentFirst,
 }
 
-/// A group whose stop is meant for all its members, including those that are down: `PartOf=` or `Slice=`. systemd
+/// A group whose stop is meant for all its members, including those that are down: `PartOf=`, `StopPropagatedFrom=` or `Slice=`. systemd
 /// signals that stop for the members that were up, and drops it for the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoppedGroup {

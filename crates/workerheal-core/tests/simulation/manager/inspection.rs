@@ -172,6 +172,7 @@ impl Manager {
                 && unit.result() == crate::model::ServiceResult::Success
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: is_down && spec.stop_when_unneeded,
+            is_optional: false,
             stop_order,
             down: unit.inactive_enter().filter(|_| is_down),
         }
