@@ -15,7 +15,8 @@ use workerheal::core::registry::{Registry, Site};
 use workerheal::core::rules::Start;
 use workerheal::core::selector::{Resolution, Selector};
 use workerheal::core::units::{
-    ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitFile, UnitName, UnitStatus,
+    ActiveState, Detail, Inspection, LoadState, ServiceResult, StopEvidence, TriggerUnit, UnitFile, UnitName,
+    UnitStatus,
 };
 use workerheal::detect::Detector;
 use workerheal::files::sites_yaml;
@@ -202,7 +203,11 @@ impl ServiceManager for StubManager {
             down_for: None,
             result: if active == ActiveState::Failed { ServiceResult::ExitCode } else { ServiceResult::Success },
             oneshot: more.contains("timer"),
-            triggers: more.contains("timer").then(|| format!("{unit}.timer")).into_iter().collect(),
+            triggers: more
+                .contains("timer")
+                .then(|| TriggerUnit { name: format!("{unit}.timer"), active: ActiveState::Active })
+                .into_iter()
+                .collect(),
             file: Some(UnitFile {
                 enabled: more.contains("enabled"),
                 on_demand: more.contains("timer"),

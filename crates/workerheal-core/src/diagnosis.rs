@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::pauses::{Pause, Target};
 use super::selector::Worker;
 use super::text;
-use super::units::{ActiveState, Parent};
+use super::units::{ActiveState, Parent, TriggerUnit};
 
 /// What is wrong with a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ pub enum Refusal {
     /// Starting the worker would stop this unit, which is up.
     ConflictUp(String),
     /// It is a oneshot, and this timer, path or socket decides when it runs.
-    LeftToTrigger(String),
+    LeftToTrigger(TriggerUnit),
     /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: whether to run it again is your
     /// decision.
     OneshotEnded,
@@ -140,6 +140,9 @@ impl Refusal {
             (Self::CrashLooping(_), Self::CrashLooping(_)) => true,
             (Self::ParentDown(this), Self::ParentDown(that)) => this.name == that.name,
             (Self::Stuck(this, _), Self::Stuck(that, _)) => this == that,
+            (Self::LeftToTrigger(this), Self::LeftToTrigger(that)) => {
+                (&this.name, this.why_idle()) == (&that.name, that.why_idle())
+            }
             // The missing evidence may differ.
             (Self::StopUnknown(_), Self::StopUnknown(_)) | (Self::Forbidden(_), Self::Forbidden(_)) => true,
             (this, that) => this == that,
@@ -215,7 +218,7 @@ impl fmt::Display for Refusal {
             Self::JobPending => f.write_str("another job is under way for the unit"),
             Self::ParentDown(parent) => write!(f, "it needs {}, which {}", parent.name, parent.state()),
             Self::ConflictUp(unit) => write!(f, "starting it would stop {unit}, which is up"),
-            Self::LeftToTrigger(unit) => write!(f, "{unit} decides when it runs"),
+            Self::LeftToTrigger(trigger) => trigger.fmt(f),
             Self::OneshotEnded => f.write_str("it runs once, and its unit has no Restart="),
             Self::Stuck(active, lasts) => write!(
                 f,

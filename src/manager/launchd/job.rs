@@ -13,8 +13,8 @@ use super::said::said;
 use super::seen::{Seen, meant};
 use super::starts::Meant;
 use crate::core::units::{
-    ActiveState, Detail, Inspection, LoadState, RestartPolicy, Restarts, ServiceResult, StopEvidence, UnitFile,
-    UnitName, UnitStatus,
+    ActiveState, Detail, Inspection, LoadState, RestartPolicy, Restarts, ServiceResult, StopEvidence, TriggerUnit,
+    UnitFile, UnitName, UnitStatus,
 };
 
 /// Signals and exit statuses of a job that was asked to end: `launchctl stop` and `launchctl kill` send SIGTERM, a
@@ -167,7 +167,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         conflicts: Vec::new(),
         has_conflicts: false,
         stopped_groups: Vec::new(),
-        triggers: agent.and_then(|agent| agent.starts.trigger).map(str::to_owned).into_iter().collect(),
+        triggers: agent.and_then(|agent| agent.starts.trigger).map(trigger).into_iter().collect(),
         failed_sockets: Vec::new(),
         clearable: true,
         since: None,
@@ -178,6 +178,11 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         stop: detail.stop.then(|| stop_evidence(seen, watched)),
         said: Some(Box::new(said(seen))),
     }
+}
+
+/// A trigger is a key of the job itself, and never down.
+fn trigger(key: &str) -> TriggerUnit {
+    TriggerUnit { name: key.to_owned(), active: ActiveState::Active }
 }
 
 /// An id of the last run.
@@ -286,7 +291,7 @@ mod tests {
         let interval = Starts { trigger: Some("StartInterval"), ..Starts::default() };
         let failed = inspected(interval, End::Code(1));
         assert_eq!((failed.active, failed.oneshot), (ActiveState::Failed, true));
-        assert_eq!(failed.triggers, ["StartInterval"]);
+        assert_eq!(failed.triggers, [trigger("StartInterval")]);
         assert!(failed.file.is_some_and(|file| file.on_demand));
         let podmans = Agent { by_podman: true, ..Agent::that_starts(Starts::default()) };
         let seen = inspect(Some(job("not running", End::Code(125))), File::Agent(podmans));

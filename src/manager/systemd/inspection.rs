@@ -147,7 +147,7 @@ impl Systemd {
             conflicts: related.conflicts,
             has_conflicts: dependencies.has_conflicts(),
             stopped_groups: related.stopped_groups,
-            triggers: dependencies.triggers,
+            triggers: related.triggers,
             failed_sockets: related.failed_sockets,
             clearable,
             stop,

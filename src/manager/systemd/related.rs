@@ -12,7 +12,7 @@ use zbus::OwnedVariant;
 use super::connection::ManagerConnection;
 use super::wire::{self, Line, ListedJob};
 use super::{Systemd, flag, names, text};
-use crate::core::units::{ActiveState, Parent, StopEvidence, StopOrder, StoppedGroup};
+use crate::core::units::{ActiveState, Parent, StopEvidence, StopOrder, StoppedGroup, TriggerUnit};
 use crate::manager::ManagerError;
 use crate::manager::journal::End;
 
@@ -26,8 +26,10 @@ pub(super) struct Dependencies {
     wants: BTreeSet<String>,
     conflicts: BTreeSet<String>,
     groups: BTreeSet<String>,
+    /// Groups whose crash stops the unit too (`StopPropagatedFrom=`).
+    propagate_stops: BTreeSet<String>,
     /// Timers, paths and sockets that start the unit.
-    pub triggers: Vec<String>,
+    triggers: BTreeSet<String>,
 }
 
 /// The states of the units that it depends on.
@@ -40,54 +42,61 @@ pub(super) struct Related {
     pub conflicts: Vec<String>,
     pub stopped_groups: Vec<StoppedGroup>,
     pub failed_sockets: Vec<String>,
+    pub triggers: Vec<TriggerUnit>,
 }
 
 impl Dependencies {
     /// Reads all of them at once.
     pub async fn of(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
-        let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, triggers) = tokio::try_join!(
-            of_unit("BindsTo"),
-            of_unit("Requires"),
-            of_unit("Requisite"),
-            of_unit("Wants"),
-            connection.property_if_known(unit, wire::UNIT, "Upholds"),
-            of_unit("Conflicts"),
-            of_unit("ConflictedBy"),
-            of_unit("PartOf"),
-            of_unit("TriggeredBy"),
-        )?;
+        let (binds_to, requires, requisite, wants, upholds, conflicts, conflicted_by, part_of, propagated, triggers) =
+            tokio::try_join!(
+                of_unit("BindsTo"),
+                of_unit("Requires"),
+                of_unit("Requisite"),
+                of_unit("Wants"),
+                connection.property_if_known(unit, wire::UNIT, "Upholds"),
+                of_unit("Conflicts"),
+                of_unit("ConflictedBy"),
+                of_unit("PartOf"),
+                connection.property_if_known(unit, wire::UNIT, "StopPropagatedFrom"),
+                of_unit("TriggeredBy"),
+            )?;
         let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
         let (slices, needed): (BTreeSet<_>, BTreeSet<_>) =
             all(vec![binds_to, requires, requisite]).partition(|name| kind(name) == "slice");
         let wanted = all(std::iter::once(wants).chain(upholds).collect());
         let mut groups = slices;
         groups.extend(names(part_of));
+        let propagate_stops: BTreeSet<String> = propagated.into_iter().flat_map(names).collect();
+        groups.extend(propagate_stops.iter().cloned());
         Ok(Self {
             requires: needed.into_iter().filter(|name| !is_basic(name)).collect(),
             wants: wanted.filter(|name| !is_basic(name)).collect(),
             conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
             groups,
-            triggers: names(triggers),
+            propagate_stops,
+            triggers: names(triggers).into_iter().collect(),
         })
     }
 
     /// Only the dependencies that a unit which is up has to give way to: conflicts, and groups.
     pub async fn to_give_way_to(connection: &ManagerConnection, unit: &str) -> Result<Self, ManagerError> {
         let of_unit = |key| connection.property(unit, wire::UNIT, key);
-        let (binds_to, requires, requisite, conflicts, conflicted_by, part_of) = tokio::try_join!(
+        let (binds_to, requires, requisite, conflicts, conflicted_by, part_of, propagated) = tokio::try_join!(
             of_unit("BindsTo"),
             of_unit("Requires"),
             of_unit("Requisite"),
             of_unit("Conflicts"),
             of_unit("ConflictedBy"),
             of_unit("PartOf"),
+            connection.property_if_known(unit, wire::UNIT, "StopPropagatedFrom"),
         )?;
         let all = |lists: Vec<OwnedVariant>| lists.into_iter().flat_map(names);
         let slices = all(vec![binds_to, requires, requisite]).filter(|name| kind(name) == "slice");
         Ok(Self {
             conflicts: all(vec![conflicts, conflicted_by]).filter(|name| !is_shutdown(name)).collect(),
-            groups: slices.chain(names(part_of)).collect(),
+            groups: slices.chain(names(part_of)).chain(propagated.into_iter().flat_map(names)).collect(),
             ..Self::default()
         })
     }
@@ -95,10 +104,6 @@ impl Dependencies {
     /// Whether it conflicts with any unit.
     pub fn has_conflicts(&self) -> bool {
         !self.conflicts.is_empty()
-    }
-
-    fn sockets(&self) -> impl Iterator<Item = &String> {
-        self.triggers.iter().filter(|name| kind(name) == "socket")
     }
 }
 
@@ -110,10 +115,9 @@ impl Systemd {
         dependencies: &Dependencies,
         with_history: bool,
     ) -> Result<Related, ManagerError> {
-        let Dependencies { requires, wants, conflicts, groups, .. } = dependencies;
-        let sockets = dependencies.sockets();
+        let Dependencies { requires, wants, conflicts, groups, triggers, propagate_stops } = dependencies;
         let all: BTreeSet<&String> =
-            requires.iter().chain(wants).chain(conflicts).chain(groups).chain(sockets).collect();
+            requires.iter().chain(wants).chain(conflicts).chain(groups).chain(triggers).collect();
         if all.is_empty() {
             return Ok(Related::default());
         }
@@ -131,14 +135,18 @@ impl Systemd {
             if kind(&line.name) == "socket" && line.active == ActiveState::Failed {
                 related.failed_sockets.push(line.name.clone());
             }
+            if triggers.contains(&line.name) {
+                related.triggers.push(TriggerUnit { name: line.name.clone(), active: line.active });
+            }
             if is_down && groups.contains(&line.name) {
                 related.stopped_groups.extend(self.stopped_group(connection, &line).await?);
             }
-            if requires.contains(&line.name) {
+            let is_optional = !requires.contains(&line.name);
+            if !is_optional || propagate_stops.contains(&line.name) {
                 if let Some(job) = line.job.as_ref().filter(|_| line.is_stopping()).and_then(ListedJob::number) {
                     related.stop_jobs.insert(line.name.clone(), job);
                 }
-                related.parents.push(parent(connection, line, with_history).await?);
+                related.parents.push(Parent { is_optional, ..parent(connection, line, with_history).await? });
             }
         }
         Ok(related)
@@ -180,6 +188,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
         left: None,
         since: None,
         finished: false,
+        is_optional: false,
         stops_when_unneeded: false,
         stop_order: StopOrder::Unknown,
         down: None,

@@ -200,6 +200,63 @@ fn a_worker_whose_socket_has_failed_is_healed_with_it_by_hand() {
     is_reached(&world);
 }
 
+/// A unit propagates its stop to a worker that does not need it otherwise. systemd stops the worker if that unit crashes,
+/// too, and does not start it again.
+#[test]
+fn a_worker_that_a_crashed_unit_has_stopped_comes_back_with_it_and_one_that_was_stopped_with_it_does_not() {
+    let world = world();
+    world.write_unit("top.service", "[Service]\nExecStart=sleep infinity\nRestart=always\nRestartSec=300ms\n");
+    run(&world, "app-a", "StopPropagatedFrom=top.service\nAfter=top.service", LIVES);
+    world.control(&["start", "top"]);
+    let mut events = world.start_daemon();
+    world.kill("top.service", "KILL");
+    events.wait("healed", "app-a");
+    world.control(&["stop", "top"]);
+    world.wait_for_state("app-a.service", "inactive", SOON);
+    let status = wait_for_phase(&world, "app-a", "stopped");
+    assert_eq!(status["reason"], "top.service was stopped, which it is part of", "{status:#}");
+    // It does not need that unit, and is healed while that is down.
+    world.control(&["start", "app-a"]);
+    world.crash("app-a");
+    events.wait("healed", "app-a");
+    assert_eq!(world.show("top.service", "ActiveState"), "inactive");
+}
+
+/// A path triggers a job that fails until systemd gives up both; another path was stopped by a person. Neither job can
+/// wait for its path.
+#[test]
+fn a_job_whose_path_has_failed_or_was_stopped_is_explained_with_that_and_the_command_that_starts_the_path() {
+    let world = world();
+    let unless_broken = "Type=oneshot\nExecStart=sh -c 'test ! -e %h/broken && rm %h/%N.inbox'";
+    for name in ["app-import", "app-tidy"] {
+        world.write_unit(
+            &format!("{name}.path"),
+            &format!("[Path]\nPathExists=%h/{name}.inbox\n[Install]\nWantedBy=default.target\n"),
+        );
+        write(&world, name, "StartLimitBurst=2", unless_broken);
+    }
+    world.write_file("broken", "");
+    world.write_file("app-import.inbox", "");
+    world.control(&["enable", "--now", "app-tidy.path"]);
+    world.control(&["start", "app-import.path"]);
+    world.wait_for_state("app-import.path", "failed", SOON);
+    let _events = world.start_daemon();
+    let has_failed = "app-import.path, which decides when it runs, has failed";
+    is_held_by(&world, "app-import", has_failed);
+    world.control(&["stop", "app-tidy.path"]);
+    let is_stopped = "app-tidy.path, which decides when it runs, is stopped";
+    for (name, why) in [("app-import", has_failed), ("app-tidy", is_stopped)] {
+        let explained = explain(&world, name);
+        assert!(explained.contains(why) && !explained.contains("wait for"), "{explained}");
+        assert!(explained.contains(&format!("systemctl --user start {name}.path")), "{explained}");
+    }
+    // What explain says, status says too.
+    world.wait_until("the same reason", SOON, || (status(&world, "app-tidy")["reason"] == is_stopped).then_some(()));
+    fs::remove_file(world.home().join("broken")).unwrap();
+    let ran = world.run(&["heal", "app-import"]);
+    assert_eq!((ran.status, world.show("app-import.path", "ActiveState").as_str()), (0, "active"), "{ran:?}");
+}
+
 /// A person clears all failures while workers wait for their next attempt (systemd issue 10529).
 #[test]
 fn waiting_workers_are_healed_after_all_failures_were_cleared() {

@@ -385,3 +385,19 @@ fn a_heal_by_hand_during_an_attempt_waits_for_its_end() {
 fn a_heal_by_hand_during_an_attempt_that_fails_says_so() {
     heal_by_hand_during_an_attempt(false);
 }
+
+/// The start of a worker waits for a unit that is still on its way up and that it is only ordered after.
+#[test]
+fn an_own_start_that_waits_for_another_unit_is_not_explained_as_the_job_of_another_client() {
+    let world = world();
+    world.write_unit("slow.service", "[Service]\nType=oneshot\nExecStart=sleep infinity\n");
+    run(&world, "app-a", "After=slow.service", LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["start", "--no-block", "slow"]);
+    world.wait_for_state("slow.service", "activating", SOON);
+    world.crash("app-a");
+    events.wait("starting", "app-a");
+    world.wait_until("the waiting start", SOON, || (!world.show("app-a.service", "Job").is_empty()).then_some(()));
+    let explained = explain(&world, "app-a");
+    assert!(explained.contains("app-a is being started") && !explained.contains("another job"), "{explained}");
+}

@@ -10,7 +10,7 @@ use crate::diagnosis::{PERMIT, Refusal, Trigger, Unrecoverable};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
 use crate::text;
-use crate::units::ActiveState;
+use crate::units::{ActiveState, TriggerUnit};
 
 impl Wording<'_> {
     /// Steps that remove all objections, with alternatives where there are any.
@@ -62,6 +62,9 @@ impl Wording<'_> {
             Rest::NotLoaded(_) | Rest::Unclear(_) => {
                 steps.push(vec![format!("see what is the matter: {}", commands.status(&unit))]);
             }
+            Rest::OnDemand if let Some(trigger) = self.case.idle_trigger() => {
+                steps.push(vec![self.start_the_trigger(trigger), format!("start it: {}", commands.start(&unit))]);
+            }
             Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown | Rest::LeftTo(_) => {
                 steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }
@@ -99,6 +102,10 @@ impl Wording<'_> {
         } else {
             format!("start it: {}", self.commands().start(&self.unit()))
         }
+    }
+
+    fn start_the_trigger(&self, trigger: &TriggerUnit) -> String {
+        format!("start what starts it: {}", self.commands().start(&quoted(&trigger.name)))
     }
 
     /// Steps to start a worker now.
@@ -156,13 +163,15 @@ impl Wording<'_> {
             Verdict::Held(refusal) => match refusal {
                 Refusal::ConflictUp(other) => vec![format!("stop {other}: {}", commands.stop(&quoted(other)))],
                 Refusal::LeftToTrigger(trigger) => {
-                    vec![
-                        self.heal_by_hand(),
-                        format!(
-                            "wait for {trigger}; to see when: {}",
-                            commands.status_of_the_trigger(&quoted(trigger))
+                    let wait = match trigger.why_idle() {
+                        Some(_) => self.start_the_trigger(trigger),
+                        None => format!(
+                            "wait for {}; to see when: {}",
+                            trigger.name,
+                            commands.status_of_the_trigger(&quoted(&trigger.name))
                         ),
-                    ]
+                    };
+                    vec![self.heal_by_hand(), wait]
                 }
                 Refusal::OneshotEnded => {
                     vec![self.heal_by_hand(), commands.restart_on_failure(&unit)]

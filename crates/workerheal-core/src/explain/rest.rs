@@ -1,7 +1,7 @@
 //! Why a worker counts as healthy.
 
 use crate::rules::Case;
-use crate::units::{ActiveState, LoadState, StopEvidence};
+use crate::units::{ActiveState, LoadState, StopEvidence, TriggerUnit};
 
 /// Why a worker is down that is masked, not enabled, or without a file.
 pub(crate) const NOT_EXPECTED: &str = "nothing says that it should be up";
@@ -64,7 +64,9 @@ impl Case<'_> {
     /// The summary of an explanation and every list of workers say the same.
     pub(crate) fn why_down(&self) -> String {
         if !self.rests_stopped() {
-            return self.rest().reason();
+            let rest = self.rest();
+            let idle = self.idle_trigger().filter(|_| rest == Rest::OnDemand);
+            return idle.map_or_else(|| rest.reason(), ToString::to_string);
         }
         self.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned())
     }
@@ -73,6 +75,11 @@ impl Case<'_> {
     pub(super) fn rests_stopped(&self) -> bool {
         // A oneshot is down after a start too: that a job has ended shows no stop.
         self.rest().is_down() && self.was_stopped() && (!self.seen.oneshot || self.stop_requested())
+    }
+
+    /// The trigger that decides when it runs, if it and all others are down.
+    pub(super) fn idle_trigger(&self) -> Option<&TriggerUnit> {
+        self.seen.trigger().filter(|trigger| trigger.why_idle().is_some())
     }
 
     /// What starts it, if that is not workerheal and the manager says so.

@@ -34,6 +34,7 @@ impl Healer {
         incident.scheduled = None;
         incident.answered = false;
         (incident.attempt_under_way, incident.stop_asked, incident.stop_took_effect) = (true, false, false);
+        incident.restarted = false;
         if start.restart {
             incident.suspected = Some(State::Unreachable);
         } else if incident.suspected == Some(State::Unreachable) {
@@ -151,6 +152,15 @@ impl Healer {
         self.emit(name, EventPhase::Failed, |event| STOPPED.clone_into(&mut event.error));
     }
 
+    /// A stop is under way during the proof, which may be the first half of a restart: a run that follows has to prove
+    /// itself from its beginning.
+    pub(super) fn is_stopping_while_proving(&mut self, name: &UnitName) {
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.restarted = true;
+        }
+        self.enter(name, Phase::Proving);
+    }
+
     /// It is up: its proving time begins, unless it has begun already.
     pub(super) fn goes_on_proving(&mut self, now: Timestamp, name: &UnitName) {
         if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Proving && incident.timer.is_none())
@@ -204,7 +214,8 @@ impl Healer {
         let since_start = incident.inspected_at.from_now(incident.started_at);
         // Our start does not stop conflicting units: one that came up at the same time has priority.
         let gives_way = seen.stopped_group().is_some() || !seen.conflicts.is_empty();
-        let must_stop = incident.attempt_under_way && (incident.stop_asked || gives_way);
+        let is_ours = incident.attempt_under_way && !incident.restarted;
+        let must_stop = incident.attempt_under_way && (incident.stop_asked || (is_ours && gives_way));
         let (attempt_under_way, proving_time) = (incident.attempt_under_way, self.proving_time(name));
         match seen.up_for.filter(|_| seen.active.is_up()) {
             Some(_) if must_stop && incident.stop_took_effect => {
@@ -224,11 +235,13 @@ impl Healer {
             }
             Some(up_for) if up_for >= proving_time => {
                 if let Some(incident) = self.incidents.get_mut(name) {
-                    incident.downtime = incident.fell.and_then(|fell| seen.at.checked_sub(up_for)?.checked_sub(fell));
+                    // Of one that ran and was restarted since it failed, there is no such time.
+                    let fell = incident.fell.filter(|_| !incident.restarted);
+                    incident.downtime = fell.and_then(|fell| seen.at.checked_sub(up_for)?.checked_sub(fell));
                 }
                 if self.still_has_to_answer(name) {
                     self.prove_on(now, name);
-                } else if attempt_under_way {
+                } else if is_ours {
                     self.healed(now, name);
                 } else {
                     self.recovered(now, name);

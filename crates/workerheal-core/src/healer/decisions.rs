@@ -155,7 +155,7 @@ impl Healer {
     }
 
     pub(super) fn recovered(&mut self, now: Timestamp, name: &UnitName) {
-        if self.incidents.get(name).is_some_and(Incident::is_public) {
+        if self.incidents.get(name).is_some_and(|incident| incident.is_public() || incident.attempt_under_way) {
             self.emit(name, EventPhase::Recovered, |_| {});
         }
         self.rest(now, name);

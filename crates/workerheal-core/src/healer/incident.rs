@@ -137,6 +137,8 @@ pub(super) struct Incident {
     pub stop_asked: bool,
     /// That stop has taken it down.
     pub stop_took_effect: bool,
+    /// Another client stopped it during the proof. If it comes up again, that is a restart of theirs.
+    pub restarted: bool,
     /// That its failure was cleared has been handled.
     pub cleared_seen: bool,
     /// How often in a row an inspection showed it coming up although it had been reported as failed.
@@ -197,6 +199,7 @@ impl Incident {
             attempt_under_way: false,
             stop_asked: false,
             stop_took_effect: false,
+            restarted: false,
             cleared_seen: false,
             contradictions: 0,
             fell: None,

@@ -213,6 +213,7 @@ impl Healer {
                     Phase::Held(Refusal::Forbidden(why)) => Some(why),
                     _ => None,
                 },
+                starting: incident.phase == Phase::Starting,
                 proving: matches!(incident.phase, Phase::Proving | Phase::Verifying).then(|| self.proving_time(name)),
                 ..history
             };

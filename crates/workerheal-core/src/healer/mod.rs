@@ -242,8 +242,9 @@ impl Healer {
         self.settle_resolution(name, &seen.location());
         let case = self.case(now, name, seen)?;
         let (explanation, has_changed) = (case.explain(references), case.has_changed_since_given_up());
-        let is_off = self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Off);
-        if has_changed || (is_off && explanation.state.is_some()) {
+        let (is_unhealthy, why_down) = (explanation.state.is_some(), case.why_down());
+        let is_outdated = |it: &Incident| it.phase == Phase::Off && (is_unhealthy || it.off_because != why_down);
+        if has_changed || self.incidents.get(name).is_some_and(is_outdated) {
             // What is said and what is done must agree.
             self.set_timer(name, Some(now));
         }

@@ -32,7 +32,7 @@ impl Refusal {
     /// Whether no signal or list shows that the reason is gone, so that the worker is inspected from time to time.
     pub(super) fn needs_rechecks(&self) -> bool {
         match self {
-            Self::Disabled | Self::DirectoryGone(_) => true,
+            Self::Disabled | Self::DirectoryGone(_) | Self::LeftToTrigger(_) => true,
             Self::StopMarker
             | Self::Paused(_)
             | Self::SitePaused(_)
@@ -42,7 +42,6 @@ impl Refusal {
             | Self::JobPending
             | Self::ParentDown(_)
             | Self::ConflictUp(_)
-            | Self::LeftToTrigger(_)
             | Self::OneshotEnded
             | Self::Stuck(..)
             | Self::StopUnknown(_)

@@ -41,6 +41,9 @@ impl Healer {
         let suspicion = self.suspicion(now, unit);
         let attempt_under_way = incident.is_some_and(|incident| incident.attempt_under_way);
         let stop_asked = incident.is_some_and(|incident| incident.stop_asked);
+        // Another client restarts it, and its new run is still on its way.
+        let restarted = incident.is_some_and(|incident| incident.restarted && incident.timer.is_none());
+        let restarted = restarted && !unit.restarted_by_manager;
         match (incident.map(|incident| incident.phase.clone()), condition) {
             (None | Some(Phase::Resting), Unhealthy) => self.became_unhealthy(now, name, None),
             (None | Some(Phase::Resting), Up | ComingUp | Settling | Down) if suspicion.is_some() => {
@@ -51,7 +54,9 @@ impl Healer {
             (Some(Phase::Resting), Up) => self.is_well(now, name),
             (Some(Phase::Resting), ComingUp | Settling | Down) => self.set_timer(name, None),
 
-            (Some(Phase::Held(Refusal::CrashLooping(_))), Unhealthy) => self.goes_on_looping(now, name),
+            (Some(Phase::Held(Refusal::CrashLooping(_))), Unhealthy) if self.intent_against(name).is_none() => {
+                self.goes_on_looping(now, name);
+            }
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_)), Unhealthy) => self.reconsider_wait(now, name),
             (Some(Phase::Due | Phase::Waiting { .. } | Phase::Held(_) | Phase::GaveUp | Phase::Cancelled), Up) => {
                 self.comes_up(now, name);
@@ -96,8 +101,13 @@ impl Healer {
             (Some(Phase::Proving | Phase::Verifying), Unhealthy) => self.make_due(name),
             // It is about to be stopped.
             (Some(Phase::Proving | Phase::Verifying), ComingUp) if stop_asked => {}
-            (Some(Phase::Proving | Phase::Verifying), ComingUp) if attempt_under_way => {
+            (Some(Phase::Proving | Phase::Verifying), ComingUp) if attempt_under_way && !restarted => {
                 self.attempt_failed(now, name, DIED.to_owned());
+            }
+            (Some(Phase::Proving | Phase::Verifying), Settling)
+                if attempt_under_way && unit.stop_seen && !stop_asked && suspicion.is_none() =>
+            {
+                self.is_stopping_while_proving(name);
             }
             (Some(Phase::Proving | Phase::Verifying), ComingUp | Settling) => match suspicion {
                 Some(suspicion) => self.suspect(name, suspicion),

@@ -24,7 +24,8 @@ use super::context::Context;
 use super::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use super::selector::Worker;
 use super::units::{
-    Inspection, LoadState, RestartPolicy, StopEvidence, UnitFile, UnitName, has_run_since, is_another_definition,
+    Inspection, LoadState, RestartPolicy, StopEvidence, TriggerUnit, UnitFile, UnitName, has_run_since,
+    is_another_definition,
 };
 
 /// What cleared the failure of a worker that is down (`systemctl reset-failed`).
@@ -79,6 +80,8 @@ pub struct History<'a> {
     pub cleared: Option<ClearedBy>,
     /// The address at which it has refused its health probe often enough.
     pub refuses: Option<&'a str>,
+    /// workerheal has requested its start, which has not ended: the pending job is that.
+    pub starting: bool,
     /// It is coming up, and has to stay up for this long.
     pub proving: Option<Duration>,
     /// Why the manager did not permit the last start, if it did not. That is no rule: each attempt asks again.
@@ -107,6 +110,7 @@ impl Default for History<'_> {
             kept_from_starting: false,
             cleared: None,
             refuses: None,
+            starting: false,
             proving: None,
             forbidden: None,
         }
@@ -310,21 +314,20 @@ impl Case<'_> {
 
     /// The socket whose connection it serves (`Accept=yes`, systemd.socket(5)): an instance of a template with the name of
     /// that socket. A start would lack the connection.
-    fn connection_from(&self) -> Option<&str> {
+    fn connection_from(&self) -> Option<&TriggerUnit> {
         let (template, _) = self.unit.as_str().split_once('@')?;
-        let is_its = |trigger: &&String| trigger.strip_suffix(".socket") == Some(template);
-        self.seen.triggers.iter().find(is_its).map(String::as_str)
+        self.seen.triggers.iter().find(|trigger| trigger.name.strip_suffix(".socket") == Some(template))
     }
 
     /// Why a failed oneshot is not run again automatically, if so.
     fn ran_once(&self) -> Option<Refusal> {
         if let Some(socket) = self.connection_from() {
-            return Some(Refusal::LeftToTrigger(socket.to_owned()));
+            return Some(Refusal::LeftToTrigger(socket.clone()));
         }
         if !self.seen.oneshot {
             return None;
         }
-        match self.seen.triggers.first() {
+        match self.seen.trigger() {
             Some(trigger) => Some(Refusal::LeftToTrigger(trigger.clone())),
             None => (self.seen.restart == RestartPolicy::No).then_some(Refusal::OneshotEnded),
         }

@@ -16,7 +16,7 @@ pub struct Start {
     /// start would start, run again or stop another unit. Otherwise a plain start (job mode `fail`) is better, as it
     /// never replaces another job.
     pub alone: bool,
-    /// Units to start before it: failed sockets, and units that the manager stopped because they were not needed.
+    /// Units to start before it: failed triggers, and units that the manager stopped because they were not needed.
     pub first: Vec<String>,
     /// Whether to clear its failure if the manager's start limit refuses the start.
     pub clearable: bool,
@@ -35,7 +35,7 @@ impl Case<'_> {
             restart: seen.active.is_up(),
             // A conflicting unit may come up between the inspection and the start.
             alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
-            first: seen.failed_sockets.iter().cloned().chain(unneeded).collect(),
+            first: seen.failed_triggers().chain(unneeded).collect(),
             clearable: seen.clearable,
         }
     }
@@ -44,7 +44,8 @@ impl Case<'_> {
     pub fn down_parents(&self) -> impl Iterator<Item = &Parent> {
         self.seen.parents.iter().filter(|parent| {
             let comes_along = self.brings_back(parent) || self.history.needs_it_too == Some(parent.name.as_str());
-            !parent.is_up() && !parent.finished && !comes_along
+            let is_needed = !parent.is_optional || self.was_taken_along();
+            !parent.is_up() && !parent.finished && !comes_along && is_needed
         })
     }
 
@@ -53,6 +54,7 @@ impl Case<'_> {
     pub(super) fn brings_back(&self, parent: &Parent) -> bool {
         let after = |(left, deactivation): (Duration, Deactivation)| left >= deactivation.left;
         parent.stops_when_unneeded
+            && !parent.is_optional
             && !parent.stopping
             && parent.active == ActiveState::Inactive
             && !self.stop_requested()

@@ -141,6 +141,34 @@ fn a_stop_that_took_a_parent_down_was_not_meant_for_the_worker() {
 }
 
 #[test]
+fn a_worker_that_went_down_with_a_unit_that_it_can_do_without_waits_for_it_and_does_not_if_it_crashed() {
+    let top = Parent {
+        name: "top.service".into(),
+        active: ActiveState::Failed,
+        left: Some(Duration::from_secs(60)),
+        is_optional: true,
+        ..Parent::default()
+    };
+    let taken_along = Inspection {
+        active: ActiveState::Inactive,
+        file: Some(ENABLED),
+        stop: Some(StopEvidence::Requested),
+        parents: vec![top.clone()],
+        ..crashed()
+    };
+    let waits = Verdict::Held(Refusal::ParentDown(top.clone()));
+    assert_eq!(by_rule(&taken_along), is(State::ExpectedButStopped, waits));
+    let back = Parent { active: ActiveState::Active, ..top.clone() };
+    let may_start = Inspection { parents: vec![back], ..taken_along.clone() };
+    assert_eq!(by_rule(&may_start), is(State::ExpectedButStopped, Verdict::Start));
+    let group = StoppedGroup { name: "top.service".into(), left: top.left };
+    let stopped = Inspection { stopped_groups: vec![group], ..taken_along };
+    assert_eq!(by_rule(&stopped).verdict, Verdict::Stopped);
+    let without_it = Inspection { stop: Some(StopEvidence::NotRequested), parents: vec![top], ..crashed() };
+    assert_eq!(by_rule(&without_it), is(State::Failed, Verdict::Start));
+}
+
+#[test]
 fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
     let at = Duration::from_millis;
     let parent = |since| Parent {
@@ -278,6 +306,10 @@ fn a_give_up_lasts_until_the_unit_or_its_run_changes() {
     assert_eq!(judged(&seen(1, "b"), history).verdict, Verdict::Start);
 }
 
+fn waiting(trigger: &str) -> TriggerUnit {
+    TriggerUnit { name: trigger.to_owned(), active: ActiveState::Active }
+}
+
 fn any_inspection() -> impl Strategy<Value = Inspection> {
     let words = (
         prop::sample::select(LoadState::ALL),
@@ -320,7 +352,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
                 _ => Some(StopEvidence::Unknown("?".into())),
             },
             conflicts: conflict.then(|| "maint.service".to_owned()).into_iter().collect(),
-            triggers: triggered.then(|| "job.timer".to_owned()).into_iter().collect(),
+            triggers: triggered.then(|| waiting("job.timer")).into_iter().collect(),
             stopped_groups: grouped
                 .then(|| StoppedGroup { name: "app.target".into(), left: None })
                 .into_iter()

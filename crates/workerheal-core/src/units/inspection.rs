@@ -1,5 +1,6 @@
 //! The result of inspecting a unit.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -38,8 +39,9 @@ impl Deactivation {
     }
 }
 
-/// A unit that has to be up while the worker is: its `BindsTo=`, `Requires=` or `Requisite=`.
+/// A unit that takes the worker down with it: its `BindsTo=`, `Requires=`, `Requisite=` or `StopPropagatedFrom=`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own of the manager's")]
 pub struct Parent {
     /// Full name, of any unit type.
     pub name: String,
@@ -57,6 +59,8 @@ pub struct Parent {
     pub finished: bool,
     /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).
     pub stops_when_unneeded: bool,
+    /// Whether the worker can run without it (`StopPropagatedFrom=`).
+    pub is_optional: bool,
     /// Whose stop was requested first.
     pub stop_order: StopOrder,
 }
@@ -73,7 +77,7 @@ pub enum StopOrder {
     ParentFirst,
 }
 
-/// A group whose stop is meant for all its members, including those that are down: `PartOf=` or `Slice=`. systemd
+/// A group whose stop is meant for all its members, including those that are down: `PartOf=`, `StopPropagatedFrom=` or `Slice=`. systemd
 /// signals that stop for the members that were up, and drops it for the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoppedGroup {
@@ -81,6 +85,36 @@ pub struct StoppedGroup {
     pub name: String,
     /// When it ceased to be up, by the manager's monotonic clock; `None` while it is being stopped.
     pub left: Option<Duration>,
+}
+
+/// A timer, path or socket that starts a unit (`TriggeredBy=`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TriggerUnit {
+    /// Full name.
+    pub name: String,
+    /// Where it is in its life cycle. While it is down it starts nothing.
+    pub active: ActiveState,
+}
+
+impl TriggerUnit {
+    /// How it is, as a clause, if it starts nothing: `has failed`, `is stopped`.
+    #[must_use]
+    pub fn why_idle(&self) -> Option<&'static str> {
+        match self.active {
+            ActiveState::Failed => Some("has failed"),
+            ActiveState::Inactive => Some("is stopped"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TriggerUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why_idle() {
+            None => write!(f, "{} decides when it runs", self.name),
+            Some(why) => write!(f, "{}, which decides when it runs, {why}", self.name),
+        }
+    }
 }
 
 /// How long a start or a stop has been under way, and its limit.
@@ -266,7 +300,7 @@ pub struct Inspection {
     /// Groups that it is in, and that were stopped or are being stopped.
     pub stopped_groups: Vec<StoppedGroup>,
     /// Timers, paths and sockets that start it (`TriggeredBy=`).
-    pub triggers: Vec<String>,
+    pub triggers: Vec<TriggerUnit>,
     /// Triggers of it that are sockets and have failed: its clients cannot reach it.
     pub failed_sockets: Vec<String>,
     /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone, would
@@ -311,6 +345,19 @@ impl Inspection {
             (Some(_), None) => true,
         };
         self.stopped_groups.iter().find(since).map(|group| group.name.as_str())
+    }
+
+    /// Its triggers that have failed, by name.
+    pub fn failed_triggers(&self) -> impl Iterator<Item = String> {
+        let other = |it: &&TriggerUnit| it.active == ActiveState::Failed && !self.failed_sockets.contains(&it.name);
+        let others = self.triggers.iter().filter(other).map(|trigger| &trigger.name);
+        self.failed_sockets.iter().chain(others).cloned()
+    }
+
+    /// The trigger that decides when the unit runs, if there is one: one that is not down, before others.
+    #[must_use]
+    pub fn trigger(&self) -> Option<&TriggerUnit> {
+        self.triggers.iter().find(|trigger| trigger.why_idle().is_none()).or(self.triggers.first())
     }
 
     /// A hash of what defines the unit: see [`UnitFile::definition`]. A file that the manager could not load is another

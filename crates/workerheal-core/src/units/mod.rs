@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use inspection::{
     Deactivation, Depth, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StopOrder, StoppedGroup,
-    Transition, UnitFile, has_run_since, is_another_definition,
+    Transition, TriggerUnit, UnitFile, has_run_since, is_another_definition,
 };
 
 /// Maximum length of a unit name in systemd, in bytes (`UNIT_NAME_MAX` in its sources).

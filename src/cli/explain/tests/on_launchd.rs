@@ -2,7 +2,7 @@
 
 use super::samples::Sample;
 use crate::core::explain::{LaunchdJob, Manager};
-use crate::core::units::{ActiveState, LoadState, Said, ServiceResult, StopEvidence, UnitFile};
+use crate::core::units::{ActiveState, LoadState, Said, ServiceResult, StopEvidence, TriggerUnit, UnitFile};
 
 /// A sample in which launchd has the job, with launchd's description.
 fn on_launchd(sample: Sample, evidence: &str, change: impl FnOnce(&mut LaunchdJob)) -> Sample {
@@ -84,8 +84,10 @@ pub fn samples() -> Vec<Sample> {
         ),
         left_to(
             on_launchd(
-                Sample::new("launchd_trigger", "It failed, and runs at times.")
-                    .seen(|seen| (seen.oneshot, seen.triggers) = (true, vec!["StartInterval".into()])),
+                Sample::new("launchd_trigger", "It failed, and runs at times.").seen(|seen| {
+                    seen.oneshot = true;
+                    seen.triggers = vec![TriggerUnit { name: "StartInterval".into(), active: ActiveState::Active }];
+                }),
                 failed,
                 same,
             ),

@@ -13,7 +13,7 @@ use crate::core::selector::Worker;
 use crate::core::time::Timestamp;
 use crate::core::units::{
     ActiveState, Deactivation, Inspection, LoadState, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
-    StoppedGroup, Transition, UnitFile, UnitName,
+    StoppedGroup, Transition, TriggerUnit, UnitFile, UnitName,
 };
 use crate::files::sites_yaml;
 
@@ -207,7 +207,11 @@ fn well() -> Vec<Sample> {
             .stop(StopEvidence::Requested),
         Sample::inactive("inactive_on_demand", "It is down, and a timer starts it.").seen(|seen| {
             seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
-            seen.triggers = vec!["lerd-queue-myapp.timer".to_owned()];
+            seen.triggers = vec![timer(ActiveState::Active)];
+        }),
+        Sample::inactive("inactive_timer_stopped", "It is down, and so is the timer that starts it.").seen(|seen| {
+            seen.file = Some(UnitFile { on_demand: true, ..DISABLED });
+            seen.triggers = vec![timer(ActiveState::Inactive)];
         }),
         Sample::inactive("inactive_condition", "It is down, and its condition does not hold.")
             .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
@@ -278,9 +282,16 @@ fn unhealthy() -> Vec<Sample> {
             .seen(|seen| seen.failed_sockets = vec!["lerd-queue-myapp.socket".into()]),
         Sample::new("conflict_up", "Maintenance is under way, with which it conflicts.")
             .seen(|seen| seen.conflicts = vec!["maintenance.service".into()]),
+        Sample::new("its_own_start_waits", "Its start is ordered after another unit, which is on its way up.")
+            .seen(|seen| seen.has_job = true)
+            .remembers(|it| it.starting = true),
         Sample::new("left_to_its_timer", "It is a job that a timer runs.").seen(|seen| {
             seen.oneshot = true;
-            seen.triggers = vec!["lerd-queue-myapp.timer".into()];
+            seen.triggers = vec![timer(ActiveState::Active)];
+        }),
+        Sample::new("left_to_a_failed_timer", "It is a job that a timer runs, which has failed.").seen(|seen| {
+            seen.oneshot = true;
+            seen.triggers = vec![timer(ActiveState::Failed)];
         }),
         Sample::new("oneshot", "It runs once, and has failed.").seen(|seen| seen.oneshot = true),
         Sample::new("restart_prevented", "It ended in a way that its unit excludes from restarts.").seen(|seen| {
@@ -295,6 +306,10 @@ fn unhealthy() -> Vec<Sample> {
         Sample::inactive("orphaned_inactive", "Its directory was gone when it was to be started.")
             .seen(|seen| seen.directory_gone = true),
     ]
+}
+
+fn timer(active: ActiveState) -> TriggerUnit {
+    TriggerUnit { name: "lerd-queue-myapp.timer".to_owned(), active }
 }
 
 fn stopped() -> Vec<Sample> {

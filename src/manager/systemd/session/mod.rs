@@ -167,8 +167,8 @@ impl Following {
                 break End::Lost(error.to_string());
             }
         };
-        let starts = self.calls.drain().filter_map(|(_, call)| call.start());
-        for starting in starts.chain(self.jobs.drain().map(|(_, starting)| starting)) {
+        // Whether these have become jobs is unknown. The first list of the next connection shows the ends of jobs.
+        for starting in self.calls.drain().filter_map(|(_, call)| call.start()) {
             session.finished(starting.unit().clone(), lost());
         }
         end

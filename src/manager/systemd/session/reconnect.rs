@@ -1,5 +1,6 @@
 //! The task: it follows one connection after the other, and reconnects for as long as that takes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -47,10 +48,17 @@ impl Session {
         if first.is_none() {
             return;
         }
+        // A manager that executes itself again keeps its jobs, and their paths.
+        let mut jobs = HashMap::new();
         loop {
             self.connection.send_replace(Some(connection.clone()));
             let end = match Following::begin(&self, &connection).await {
-                Ok(mut following) => following.follow(&mut self, first.take()).await,
+                Ok(mut following) => {
+                    following.jobs.extend(jobs.drain());
+                    let end = following.follow(&mut self, first.take()).await;
+                    jobs = following.jobs;
+                    end
+                }
                 Err(error) => End::Lost(error.to_string()),
             };
             self.connection.send_replace(None);

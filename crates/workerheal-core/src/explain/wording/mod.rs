@@ -9,6 +9,9 @@ use crate::diagnosis::{Refusal, State, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::units::{ActiveState, Parent, ServiceResult};
 
+/// What the job of a worker that is still down is, if workerheal has requested it.
+const OWN_START: &str = "its start waits for the job of another unit";
+
 /// Words a case.
 pub(super) struct Wording<'a> {
     pub case: &'a Case<'a>,
@@ -54,6 +57,9 @@ impl Wording<'_> {
                 format!("{name} is not healed, as it may have been stopped on purpose.")
             }
             Verdict::Held(refusal @ Refusal::Stuck(..)) => format!("{name} is stuck: {}.", in_short(refusal)),
+            Verdict::Held(Refusal::JobPending) if self.case.history.starting => {
+                format!("{name} is being started, and {OWN_START}.")
+            }
             Verdict::Held(refusal) => format!("{name} is not healed: {}.", in_short(refusal)),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => format!("{name} was given up."),
@@ -100,7 +106,10 @@ impl Wording<'_> {
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
             Rest::Masked | Rest::NoFile | Rest::NotEnabled => format!("{name} is down, and {NOT_EXPECTED}."),
-            Rest::OnDemand => format!("{name} is down until it is wanted."),
+            Rest::OnDemand => match self.case.idle_trigger() {
+                Some(trigger) => format!("{name} is down: {trigger}."),
+                None => format!("{name} is down until it is wanted."),
+            },
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
             Rest::FilesUnknown => format!("{name} is down, but has not failed."),
@@ -255,9 +264,14 @@ impl Wording<'_> {
                         ("something else decides when it runs".to_owned(), "a Condition...= does not hold".to_owned())
                     }
                     triggers => {
-                        let decide = if triggers.len() == 1 { "decides" } else { "decide" };
-                        let triggers = triggers.join(" ");
-                        (format!("{triggers} {decide} when it runs"), format!("TriggeredBy={triggers}"))
+                        let names: Vec<&str> = triggers.iter().map(|trigger| trigger.name.as_str()).collect();
+                        let names = names.join(" ");
+                        let says = match (self.case.idle_trigger(), triggers.len()) {
+                            (Some(idle), _) => idle.to_string(),
+                            (None, 1) => format!("{names} decides when it runs"),
+                            (None, _) => format!("{names} decide when it runs"),
+                        };
+                        (says, format!("TriggeredBy={names}"))
                     }
                 };
                 vec![down(), found(&says, evidence)]

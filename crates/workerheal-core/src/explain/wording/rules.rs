@@ -1,6 +1,6 @@
 //! The sentences of the rules: what one says that objects to a heal, and one that does not.
 
-use super::{Wording, attempts, by_name, found, in_short, last_run, listed, names};
+use super::{OWN_START, Wording, attempts, by_name, found, in_short, last_run, listed, names};
 use crate::diagnosis::{Refusal, State, Trigger, Unrecoverable};
 use crate::explain::times::{exactly, rounded};
 use crate::explain::{Line, Mark, Objection};
@@ -68,9 +68,9 @@ impl Wording<'_> {
                 ),
                 _ => None,
             },
-            Rule::Parents => match case.seen.parents.as_slice() {
-                [] => None,
-                parents => says("what it needs is up", names(parents.iter())),
+            Rule::Parents => match names(case.seen.parents.iter().filter(|parent| !parent.is_optional)).as_str() {
+                "" => None,
+                parents => says("what it needs is up", parents.to_owned()),
             },
             Rule::States | Rule::Attempts if is_left => None,
             Rule::States if state == State::Unreachable => {
@@ -120,6 +120,7 @@ impl Wording<'_> {
                 Some(group) => format!("{group} was stopped"),
                 None => "you stopped it".to_owned(),
             },
+            Verdict::Held(Refusal::JobPending) if case.history.starting => OWN_START.to_owned(),
             Verdict::Held(refusal) => in_short(refusal),
             Verdict::GivenUp => match self.reason_of_giving_up() {
                 "" => "it was given up; nothing changed since".to_owned(),
@@ -138,7 +139,8 @@ impl Wording<'_> {
                     self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
                 }
                 _ if case.stopped_group().is_some() => {
-                    "PartOf= or Slice=; it was stopped after the worker was last started".to_owned()
+                    "PartOf=, StopPropagatedFrom= or Slice=; it was stopped after the worker was last started"
+                        .to_owned()
                 }
                 _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
                 _ => "the stop was seen".to_owned(),

@@ -55,6 +55,45 @@ fn death_while_proving_is_a_failed_attempt() {
 }
 
 #[test]
+fn a_restart_by_a_person_during_the_proof_is_no_failure_and_begins_another_proof() {
+    for comes_up in
+        [&[ActiveState::Active][..], &[ActiveState::Activating, ActiveState::Activating, ActiveState::Active]]
+    {
+        let mut harness = Harness::with_proving_queue();
+        harness.after(9 * SECOND);
+        for active in [ActiveState::Active, ActiveState::Deactivating, ActiveState::Inactive] {
+            assert!(harness.goes_with_job("queue", active).is_empty(), "{active}");
+        }
+        for active in comes_up {
+            assert!(harness.goes_with_job("queue", *active).is_empty(), "{active}");
+        }
+        harness.goes("queue", ActiveState::Active);
+        assert!(harness.after(9 * SECOND).is_empty());
+        assert_eq!(harness.after(SECOND), ["inspect queue"]);
+        assert_eq!(harness.shows("queue", up(10 * SECOND)), ["recovered queue"]);
+    }
+}
+
+#[test]
+fn a_crash_after_a_restart_by_a_person_is_a_failure() {
+    let restarted = || {
+        let mut harness = Harness::with_proving_queue();
+        for active in [ActiveState::Deactivating, ActiveState::Inactive, ActiveState::Activating] {
+            harness.goes_with_job("queue", active);
+        }
+        harness
+    };
+    let parked = Fact::Changed(UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) });
+    let mut harness = restarted();
+    assert_eq!(harness.observe(parked), ["failed queue #1: exited right after starting"]);
+    for end in [ActiveState::Failed, ActiveState::Activating] {
+        let mut harness = restarted();
+        harness.goes("queue", ActiveState::Active);
+        assert_eq!(harness.goes("queue", end)[0], "failed queue #1: exited right after starting");
+    }
+}
+
+#[test]
 fn a_restart_by_the_manager_leads_to_no_event_and_no_start() {
     let mut harness = Harness::with_proving_queue();
     let restarts = |active| Fact::Changed(UnitStatus { auto_restart: true, ..status("queue", active) });

@@ -29,6 +29,29 @@ fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
 }
 
 #[test]
+fn a_paused_worker_in_a_crash_loop_is_not_unhealthy_until_it_is_resumed() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    let looping = Inspection {
+        active: ActiveState::Activating,
+        auto_restart: true,
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND) }),
+        ..crashed()
+    };
+    harness.shows("queue", looping.clone());
+    assert_eq!(unhealthy(&harness), ["myapp/queue crash-looping"]);
+    let everything = vec![Target::Everything];
+    assert_eq!(harness.observe(Fact::Pause(everything.clone(), None)), ["held queue: you paused everything"]);
+    for active in [ActiveState::Activating, ActiveState::Active, ActiveState::Failed] {
+        assert_eq!(harness.goes("queue", active), [""; 0]);
+        assert_eq!(unhealthy(&harness), [""; 0]);
+    }
+    assert_eq!(harness.observe(Fact::Resume(everything)), ["inspect queue"]);
+    harness.shows("queue", looping);
+    assert_eq!(unhealthy(&harness), ["myapp/queue crash-looping"]);
+}
+
+#[test]
 fn a_crash_loop_ends_with_a_run_that_lasts() {
     for (last_run, until) in [(SECOND, without_jitter().stable_after), (25 * SECOND, 50 * SECOND)] {
         let mut harness = Harness::with_healthy_queue();

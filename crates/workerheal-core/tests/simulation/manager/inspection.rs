@@ -7,7 +7,7 @@ use std::time::Duration;
 use workerheal_core::probe::{ProbeAnswer, ProbeResult};
 use workerheal_core::units::{
     self, Deactivation, Depth, Detail, Inspection, Parent, RestartPolicy, Restarts, ServiceResult, StopEvidence,
-    StopOrder, StoppedGroup, Transition, UnitFile, UnitName, UnitStatus,
+    StopOrder, StoppedGroup, Transition, TriggerUnit, UnitFile, UnitName, UnitStatus,
 };
 
 use super::{Manager, is_need};
@@ -109,7 +109,10 @@ impl Manager {
             has_conflicts: self.partners(index).next().is_some(),
             stopped_groups: self.stopped_groups(unit),
             failed_sockets: triggers.iter().filter(is_socket).filter(has_failed).map(full_name).collect(),
-            triggers: triggers.iter().map(full_name).collect(),
+            triggers: triggers
+                .iter()
+                .map(|it| TriggerUnit { name: full_name(it), active: state(self.model.unit(UnitId(*it)).active()) })
+                .collect(),
             clearable: unit.origin() != Origin::Transient && unit.load() != LoadState::NotFound,
             stop,
             said: None,
@@ -169,6 +172,7 @@ impl Manager {
                 && unit.result() == crate::model::ServiceResult::Success
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: is_down && spec.stop_when_unneeded,
+            is_optional: false,
             stop_order,
             down: unit.inactive_enter().filter(|_| is_down),
         }
