@@ -67,13 +67,37 @@ impl Journal {
         self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| other < job)
     }
 
+    /// Whether the stop that ended this run belongs to the start of another unit, which conflicts with it and is in the
+    /// run `other`: it was created after that start, and a stop that was requested before would have been kept. `pending`
+    /// is that start if it has not ended.
+    pub async fn was_stopped_by_start(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
+        let Some((stop, _)) = self.stop_job(&self.of_run(run), None).await else { return false };
+        if let Some(pending) = pending {
+            return pending < stop;
+        }
+        let started = self.of_run(other);
+        for wait in CATCH_UP_DELAYS {
+            match self.job(&started, &["start", "restart"], None).await {
+                Some((start, _)) => return start < stop,
+                None => sleep(wait).await,
+            }
+        }
+        false
+    }
+
     /// The number and the time (microseconds since 1970) of the last stop, if one is in the journal, and near that time.
     async fn stop_job(&self, matches: &[String], near: Option<u64>) -> Option<(u64, u64)> {
+        self.job(matches, &["stop"], near).await
+    }
+
+    /// The same of the last job of these kinds.
+    async fn job(&self, matches: &[String], kinds: &[&str], near: Option<u64>) -> Option<(u64, u64)> {
         const TOLERANCE_MICROS: u64 = 2_000_000;
         let entries = self.search(matches, 100).await.unwrap_or_default();
-        let stops = entries.into_iter().filter(|entry| entry.job_type.as_deref() == Some("stop"));
-        let mut near = stops.filter(|entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS));
-        near.find_map(|entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent())))
+        let is_one = |entry: &Entry| entry.job_type.as_deref().is_some_and(|kind| kinds.contains(&kind));
+        let is_near = |entry: &Entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS);
+        let mut jobs = entries.into_iter().filter(|entry| is_one(entry) && is_near(entry));
+        jobs.find_map(|entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent())))
     }
 
     /// Matches what the manager says of a unit of any type.

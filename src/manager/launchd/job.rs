@@ -165,6 +165,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         auto_restart: life_cycle.auto_restart,
         pulls_in: Vec::new(),
         conflicts: Vec::new(),
+        displaced_by: None,
         has_conflicts: false,
         stopped_groups: Vec::new(),
         triggers: agent.and_then(|agent| agent.starts.trigger).map(trigger).into_iter().collect(),

@@ -116,8 +116,10 @@ impl Systemd {
         };
         let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
         let mut related = related;
+        let mut displaced_by = None;
         if stop == Some(StopEvidence::Requested) {
             self.order_stops(unit, run.as_deref(), &mut related).await;
+            displaced_by = self.displaced_by(&connection, run.as_deref(), &related).await;
         }
         Ok(Inspection {
             load: seen.load,
@@ -145,6 +147,7 @@ impl Systemd {
             parents: related.parents,
             pulls_in: related.pulls_in,
             conflicts: related.conflicts,
+            displaced_by,
             has_conflicts: dependencies.has_conflicts(),
             stopped_groups: related.stopped_groups,
             triggers: related.triggers,
@@ -172,6 +175,24 @@ impl Systemd {
                 }
             }
         }
+    }
+
+    /// The unit whose start stopped this one, of those that conflict with it and are up.
+    async fn displaced_by(
+        &self,
+        connection: &ManagerConnection,
+        run: Option<&str>,
+        related: &Related,
+    ) -> Option<String> {
+        let run = run.filter(|run| !run.is_empty())?;
+        for partner in &related.conflicts {
+            let start_job = related.start_jobs.get(partner).copied();
+            let its_run = connection.invocation(partner).await.ok()?;
+            if self.journal.was_stopped_by_start(run, &its_run, start_job).await {
+                return Some(partner.clone());
+            }
+        }
+        None
     }
 
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {

@@ -40,6 +40,8 @@ pub(super) struct Related {
     pub stop_jobs: HashMap<String, u64>,
     pub pulls_in: Vec<String>,
     pub conflicts: Vec<String>,
+    /// The numbers of the start jobs that are queued or running for those, by name.
+    pub start_jobs: HashMap<String, u64>,
     pub stopped_groups: Vec<StoppedGroup>,
     pub failed_sockets: Vec<String>,
     pub triggers: Vec<TriggerUnit>,
@@ -130,6 +132,9 @@ impl Systemd {
                 related.pulls_in.push(line.name.clone());
             }
             if conflicts.contains(&line.name) && (!line.active.is_down() || line.is_starting()) {
+                if let Some(job) = line.job.as_ref().filter(|_| line.is_starting()).and_then(ListedJob::number) {
+                    related.start_jobs.insert(line.name.clone(), job);
+                }
                 related.conflicts.push(line.name.clone());
             }
             if kind(&line.name) == "socket" && line.active == ActiveState::Failed {

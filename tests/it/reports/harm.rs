@@ -5,8 +5,8 @@ use std::fs::{self};
 
 use crate::common::{LIVES, LIVES_UNLESS_BROKEN, Ran, SOON, World, service_of, text};
 use crate::reports::stage::{
-    assert_none_of, count, enable, explain, is_held_by, pass_time, phases, run, try_to_start, wait_for_diagnosis,
-    wait_until_given_up, world, world_with_waits_of, write,
+    assert_none_of, count, enable, explain, is_held_by, is_left_down, pass_time, phases, run, try_to_start,
+    wait_for_diagnosis, wait_until_given_up, world, world_with_waits_of, write,
 };
 
 /// A unit that shows by a file `<unit>.up` that it is up.
@@ -151,19 +151,49 @@ fn a_conflicting_unit_that_starts_as_the_worker_dies_is_not_stopped() {
     }
 }
 
-/// A worker that maintenance stopped comes back when that has ended, or stays down; but it does not stop maintenance.
+/// A person starts maintenance while a worker that conflicts with it is up: systemd stops the worker for that. It waits
+/// until maintenance has ended.
 #[test]
-fn a_worker_stopped_by_a_conflicting_unit_does_not_stop_that() {
+fn a_worker_that_gave_way_to_a_conflicting_unit_comes_back_after_that() {
+    for conflict_is_the_workers in [true, false] {
+        let world = world();
+        let (worker, maintenance) =
+            if conflict_is_the_workers { ("Conflicts=maint.service", "") } else { ("", "Conflicts=app-c.service") };
+        world.write_unit("maint.service", &format!("[Unit]\n{maintenance}\n[Service]\n{LIVES}\n"));
+        run(&world, "app-c", worker, LIVES);
+        let mut events = world.start_daemon();
+        world.start_unit("maint.service");
+        is_held_by(&world, "app-c", "maint.service");
+        let untouched = world.picture(&["maint.service", "app-c"]);
+        pass_time(&world, &mut events, 2);
+        assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
+        assert_eq!(count(&phases(&world, "app-c"), "starting"), 0);
+
+        world.stop_unit("maint.service");
+        events.wait("healed", "app-c");
+        assert_none_of(&world, "app-c", &["stopped", "gave-up"]);
+    }
+}
+
+/// A worker that a person has stopped before maintenance, or that is not enabled and may have been replaced.
+#[test]
+fn a_worker_that_was_stopped_before_maintenance_or_replaced_stays_down_after_it() {
     let world = world();
-    run(&world, "app-c", "Conflicts=maint.service", LIVES);
     world.write_unit("maint.service", &format!("[Service]\n{LIVES}\n"));
+    run(&world, "app-c", "Conflicts=maint.service", LIVES);
+    write(&world, "app-d", "Conflicts=maint.service", LIVES);
+    world.start_unit("app-d.service");
     let mut events = world.start_daemon();
+    world.stop_unit("app-c.service");
     world.start_unit("maint.service");
-    world.wait_for_state("app-c.service", "inactive", SOON);
-    let untouched = world.picture(&["maint.service", "app-c"]);
+    world.wait_for_state("app-d.service", "inactive", SOON);
     pass_time(&world, &mut events, 2);
-    assert_eq!(world.picture(&["maint.service", "app-c"]), untouched);
-    assert_eq!(count(&phases(&world, "app-c"), "starting"), 0);
+    world.stop_unit("maint.service");
+    pass_time(&world, &mut events, 4);
+    for name in ["app-c", "app-d"] {
+        is_left_down(&world, name);
+        assert_eq!(count(&phases(&world, name), "starting"), 0);
+    }
 }
 
 /// Starts a transient unit.

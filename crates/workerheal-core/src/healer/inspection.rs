@@ -7,7 +7,9 @@ use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger, waits_for};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
-use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
+use crate::units::{
+    ActiveState, Deactivation, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since,
+};
 
 /// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
 /// contradicts a signal.
@@ -196,9 +198,7 @@ impl Healer {
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
                 stays_stopped: incident.was_stopped_in(seen),
                 stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
-                // Of a unit that was unloaded since, the manager knows of no deactivation.
-                taken_along: incident.taken_along.is_some()
-                    && seen.deactivation.is_none_or(|it| incident.taken_along == Some(it)),
+                taken_along: incident.taken_along.is_some_and(|then| is_still_down_since(seen, then)),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
                 needs_it_too: seen
                     .parents
@@ -322,6 +322,13 @@ fn is_worth_an_event(verdict: &Verdict) -> bool {
         Verdict::Held(refusal) => !refusal.is_intent(),
         _ => true,
     }
+}
+
+/// Whether it has not run since that deactivation.
+fn is_still_down_since(seen: &Inspection, then: Deactivation) -> bool {
+    // Of a unit that was unloaded since, the manager knows none. It takes a failure that is cleared for another end.
+    seen.deactivation
+        .is_none_or(|it| it == then || (it.left == then.left && seen.began.is_none_or(|began| began <= it.left)))
 }
 
 /// Whether it is down without an error, and nothing shows that it was stopped.

@@ -101,16 +101,25 @@ impl Case<'_> {
             && !self.seen.active.is_up()
     }
 
-    /// Whether it needs a unit that is up and of which it is unknown when it last went down.
+    /// Whether it needs a unit that is up and of which it is unknown when it last went down, or conflicts with one that
+    /// is up.
     #[must_use]
     pub fn may_have_been_taken_along(&self) -> bool {
+        let is_unknown = |parent: &Parent| parent.active.is_up() && !parent.stopping && parent.left.is_none();
         // Of one that took its time, that is asked with the first inspection.
-        self.history.trigger == Trigger::Automatic
-            && self.seen.deactivation.is_none_or(Deactivation::was_sudden)
-            && self.seen.parents.iter().any(|parent| parent.active.is_up() && !parent.stopping && parent.left.is_none())
+        let may_have_lost_parent =
+            self.seen.deactivation.is_none_or(Deactivation::was_sudden) && self.seen.parents.iter().any(is_unknown);
+        self.history.trigger == Trigger::Automatic && (may_have_lost_parent || !self.seen.conflicts.is_empty())
     }
 
-    /// Whether a unit that it needs took it down, so that the stop was not meant for the worker.
+    /// Whether it is enabled, and was stopped only because a unit that it conflicts with was started: it comes back after
+    /// that. One that is not enabled may have been replaced for good.
+    fn was_displaced(&self) -> bool {
+        self.seen.displaced_by.is_some() && self.seen.file.is_some_and(|file| file.enabled)
+    }
+
+    /// Whether a unit that it needs took it down, or one that it conflicts with, so that the stop was not meant for the
+    /// worker.
     #[must_use]
     pub fn was_taken_along(&self) -> bool {
         // Of a run that the manager has forgotten, the journal may not tell for whose sake it was stopped.
@@ -118,6 +127,7 @@ impl Case<'_> {
             || !self.seen.never_ran()
             || self.seen.parents.iter().any(|parent| parent.stop_order == StopOrder::ParentFirst);
         self.history.taken_along
+            || self.was_displaced()
             || (self.stop_requested()
                 && stop_is_of_last_run
                 && (self.history.fell_with_parent || self.fell_with_parent()))
@@ -166,7 +176,8 @@ impl Case<'_> {
         self.seen.parents.iter().filter(went).any(took_along)
     }
 
-    /// Whether it is down only because a unit that it needs went down or did not come up.
+    /// Whether it is down only because of another unit: one that it needs went down or did not come up, or one that it
+    /// conflicts with was started.
     pub(super) fn went_down_with_a_parent(&self, state: State) -> bool {
         state == State::ExpectedButStopped && (self.was_taken_along() || self.was_kept_from_starting())
     }

@@ -295,6 +295,8 @@ pub struct Inspection {
     pub pulls_in: Vec<String>,
     /// Units that are up and that a start would stop (`Conflicts=`, in either direction).
     pub conflicts: Vec<String>,
+    /// The unit whose start stopped it, as the two conflict, if that is known and that unit is still up.
+    pub displaced_by: Option<String>,
     /// Whether it conflicts with some unit, so that a start could stop another unit.
     pub has_conflicts: bool,
     /// Groups that it is in, and that were stopped or are being stopped.
@@ -406,6 +408,7 @@ impl Inspection {
             parents: Vec::new(),
             pulls_in: Vec::new(),
             conflicts: Vec::new(),
+            displaced_by: None,
             has_conflicts: false,
             stopped_groups: Vec::new(),
             triggers: Vec::new(),

@@ -20,9 +20,13 @@ impl Wording<'_> {
             Rule::Stop if case.seen.active.is_up() => None,
             Rule::Stop if case.was_taken_along() => {
                 let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
-                let evidence = match down.as_slice() {
-                    [] => "what it needs went down, and took it along".to_owned(),
-                    names => format!("{} went down, and took it along", names.join(", ")),
+                let evidence = match (&case.seen.displaced_by, down.as_slice()) {
+                    (Some(other), _) => format!("it gave way to {other}, which was started and conflicts with it"),
+                    (None, []) if case.seen.parents.is_empty() => {
+                        "it gave way to a unit that conflicts with it".to_owned()
+                    }
+                    (None, []) => "what it needs went down, and took it along".to_owned(),
+                    (None, names) => format!("{} went down, and took it along", names.join(", ")),
                 };
                 says("the worker itself was not stopped on purpose", evidence)
             }

@@ -105,6 +105,10 @@ impl Manager {
             container: false,
             parents,
             pulls_in: self.pulls_in(unit).map(|it| full_name(&it.0)).collect(),
+            displaced_by: self
+                .displaced_by(unit, index)
+                .filter(|_| stop == Some(StopEvidence::Requested))
+                .map(|it| full_name(&it.0)),
             conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
             has_conflicts: self.partners(index).next().is_some(),
             stopped_groups: self.stopped_groups(unit),
@@ -176,6 +180,18 @@ impl Manager {
             stop_order,
             down: unit.inactive_enter().filter(|_| is_down),
         }
+    }
+
+    /// The unit that is up, or coming up, by a start that was requested before the stop of this unit, of those that
+    /// conflict with it.
+    fn displaced_by(&self, unit: &Unit, index: usize) -> Option<UnitId> {
+        let (stop, _) = unit.last_stop()?;
+        let starts_before = |partner: &UnitId| {
+            let unit = self.model.unit(*partner);
+            let pending = unit.job().filter(|job| matches!(job.kind, JobKind::Start | JobKind::Restart));
+            pending.map(|job| job.id).or(unit.last_start()).is_some_and(|start| start < stop)
+        };
+        self.partners(index).filter(|it| self.is_up_or_coming(*it)).find(starts_before)
     }
 
     /// Wanted units that a start would start too.

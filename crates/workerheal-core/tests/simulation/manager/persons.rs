@@ -44,7 +44,7 @@ impl Manager {
         let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent && is_readable;
         let truth = &mut self.truth[index];
         (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
-        (truth.taken_along, truth.with_group) = (false, false);
+        (truth.taken_along, truth.displaced, truth.with_group) = (false, false, false);
         truth.last_stop = Some(now);
         // If its parent takes it down at the same moment, it cannot be known whether the stop was meant for it. A stop
         // of a unit that is not loaded yet leaves no trace.

@@ -52,6 +52,8 @@ pub(super) struct Truth {
     pub(super) taken_along: bool,
     /// The healer could see that.
     pub(super) kept_seen: bool,
+    /// A unit that it conflicts with displaced it while it was enabled, as the healer has seen.
+    pub(super) displaced: bool,
     /// A person cleared its failure while it was enabled, and the healer could see that.
     pub(super) reset: bool,
     /// It was stopped with a group that it is part of.
@@ -133,6 +135,7 @@ impl Manager {
                 (truth.down, truth.stopped, truth.cleared, truth.kept) = (None, false, false, false);
                 truth.obey = truth.obey.filter(|_| truth.asked);
                 (truth.taken_along, truth.kept_seen, truth.reset) = (false, false, false);
+                truth.displaced = false;
                 truth.by_manager |= auto_restart;
                 (truth.disabled, truth.disabled_while_down, truth.file_seen) = (false, false, false);
             }
@@ -259,6 +262,8 @@ impl Manager {
             _ if is_oneshot => false,
             // Its parent took it along, and is back.
             ActiveState::Inactive if truth.taken_along => logged && self.lost_its_parent(index),
+            // It gave way to a unit that is down again.
+            ActiveState::Inactive if truth.displaced => logged,
             // Its parent did not come up in time, and has since.
             ActiveState::Inactive if truth.kept_seen => !ran,
             // A person cleared its failure, and did nothing else.
@@ -296,7 +301,7 @@ impl Manager {
 
     /// Whether a unit that it needs took it along, or was down at some time since a second before it began to go down.
     pub fn went_with_a_parent(&self, index: usize) -> bool {
-        if self.truth[index].taken_along {
+        if self.truth[index].taken_along || self.truth[index].displaced {
             return true;
         }
         let unit = self.model.unit(UnitId(index));
@@ -306,6 +311,11 @@ impl Manager {
         self.needs(index)
             .map(|parent| self.model.unit(parent))
             .any(|parent| !parent.active().is_up() || parent.active_enter().is_some_and(|since| since + SECOND >= down))
+    }
+
+    /// An inspection has shown that a unit which it conflicts with displaced it.
+    pub fn was_seen_displaced(&mut self, index: usize) {
+        self.truth[index].displaced = !self.truth[index].stopped && self.model.unit(UnitId(index)).is_enabled();
     }
 
     /// The end of a stop was reported while the unit had been down for a while, so that it cannot be taken for anything
@@ -341,7 +351,7 @@ impl Manager {
         let now = self.model.now();
         for (truth, unit) in self.truth.iter_mut().zip(self.model.units()) {
             (truth.taken_along, truth.obey) = (false, None);
-            (truth.kept_seen, truth.reset) = (false, false);
+            (truth.kept_seen, truth.reset, truth.displaced) = (false, false, false);
             // If it was not enabled, nothing is remembered, and the manager has forgotten its run.
             truth.stop_can_be_known &= unit.invocation().is_some();
             if truth.stop_reported_at.is_some_and(|at| now <= at + 10 * SECOND) {

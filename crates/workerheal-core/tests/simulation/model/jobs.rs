@@ -241,7 +241,7 @@ impl Model {
         self.set_running(unit, true);
         match job.kind {
             JobKind::Start => match self.start_unit(unit, lives) {
-                Start::Begun => {}
+                Start::Begun => self[unit].last_start = Some(job.id),
                 Start::Later => self.set_running(unit, false),
                 Start::Already => self.finish_job(unit, JobResult::Done, true),
                 Start::Failed => self.finish_job(unit, JobResult::Failed, true),

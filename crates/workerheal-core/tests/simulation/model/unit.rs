@@ -136,6 +136,8 @@ pub struct Unit {
     pub(super) youngest_termination: Duration,
     /// The journal of the last 64 runs, the last one in the lowest bit: whether a stop was logged.
     pub(super) stops: u64,
+    /// The last job that began a run.
+    pub(super) last_start: Option<JobId>,
     /// The last job logged as a stop, and when.
     pub(super) last_stop: Option<(JobId, Duration)>,
     /// The state that was last signalled, and whether it may have changed since.
@@ -163,6 +165,7 @@ impl Unit {
             runs: 0,
             youngest_termination: Duration::MAX,
             stops: 0,
+            last_start: None,
             last_stop: None,
             signalled: (ActiveState::Inactive, false, None),
             changed: false,
@@ -282,6 +285,12 @@ impl Unit {
     pub fn is_stop_logged(&self, invocation: u64) -> bool {
         let age = u32::try_from(self.runs - invocation).unwrap_or(u32::MAX);
         self.stops.checked_shr(age).is_some_and(|stops| stops & 1 == 1)
+    }
+
+    /// The last job that began a run.
+    #[must_use]
+    pub fn last_start(&self) -> Option<JobId> {
+        self.last_start
     }
 
     /// The job of the last stop that was logged, and when that was.

@@ -12,7 +12,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
-use workerheal_core::healer::{Fact, Healer, Outcome, Purpose};
+use workerheal_core::healer::{Fact, Healer, InspectionId, Outcome, Purpose};
 use workerheal_core::policy::Policy;
 use workerheal_core::units::UnitName;
 
@@ -342,6 +342,14 @@ impl World {
             // A late signal cannot be distinguished from a new start.
             self.laws.end_give_up(unit);
             self.manager.looks_started(unit);
+        }
+        if let Fact::Inspected(name, InspectionId { purpose: Purpose::Attempt, .. }, Ok(seen)) = fact
+            && seen.displaced_by.is_some()
+            && seen.active.is_down()
+            && !self.laws.frozen
+            && let Some(unit) = self.names.iter().position(|it| it == name)
+        {
+            self.manager.was_seen_displaced(unit);
         }
         if let Fact::Inspected(name, _, Ok(seen)) = fact
             && seen.file.is_some_and(|file| file.enabled)
