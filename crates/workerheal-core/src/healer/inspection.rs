@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::attempts::DIED;
 use super::incident::{CONTRADICTION_DELAY, Phase};
 use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger, waits_for};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
-use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since};
+use crate::units::{
+    ActiveState, Depth, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitName, has_run_since,
+};
 
 /// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
 /// contradicts a signal.
@@ -158,6 +161,15 @@ impl Healer {
         if let Some(incident) = self.incidents.get_mut(name) {
             // Even if it is not covered at the moment.
             incident.note_file(seen);
+            if incident.last_failure == DIED && seen.active == ActiveState::Failed {
+                // Its signals did not say what ended it.
+                let limit = match seen.result {
+                    ServiceResult::Watchdog => Some("ended by its watchdog"),
+                    ServiceResult::Timeout => Some("ended by a time limit of its unit"),
+                    _ => None,
+                };
+                incident.last_failure = limit.unwrap_or(DIED).to_owned();
+            }
             if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
                 // Another client has fulfilled the request.
                 incident.trigger = Trigger::Automatic;
