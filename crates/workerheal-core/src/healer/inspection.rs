@@ -69,6 +69,7 @@ impl Healer {
             }
         };
         self.note_inspection(name, &seen);
+        self.report_failure(name);
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -168,7 +169,7 @@ impl Healer {
                     ServiceResult::Timeout => Some("ended by a time limit of its unit"),
                     _ => None,
                 };
-                incident.last_failure = limit.unwrap_or(DIED).to_owned();
+                limit.unwrap_or(DIED).clone_into(&mut incident.last_failure);
             }
             if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
                 // Another client has fulfilled the request.

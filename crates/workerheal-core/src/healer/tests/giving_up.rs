@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_give_up_names_the_watchdog_or_the_time_limit_that_ended_the_last_run() {
+fn a_failure_and_a_give_up_name_the_watchdog_or_the_time_limit_that_ended_the_run() {
     for (result, why) in [
         (ServiceResult::Watchdog, "ended by its watchdog"),
         (ServiceResult::Timeout, "ended by a time limit of its unit"),
@@ -16,7 +16,8 @@ fn a_give_up_names_the_watchdog_or_the_time_limit_that_ended_the_last_run() {
         harness.ends("queue", Outcome::Done);
         harness.goes("queue", ActiveState::Failed);
         let seen = Inspection { result, stop: Some(StopEvidence::NotRequested), ..crashed() };
-        assert_eq!(harness.shows("queue", seen), [format!("gave-up queue #1: 1 attempt failed: {why}")]);
+        let actions = [format!("failed queue #1: {why}"), format!("gave-up queue #1: 1 attempt failed: {why}")];
+        assert_eq!(harness.shows("queue", seen), actions);
     }
 }
 
