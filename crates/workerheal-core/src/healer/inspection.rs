@@ -208,6 +208,7 @@ impl Healer {
                 given_up: incident.given_up.as_ref(),
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
                 stays_stopped: incident.was_stopped_in(seen),
+                stopped_because: if incident.was_stopped_in(seen) { &incident.off_because } else { "" },
                 stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
                 taken_along: incident.taken_along.is_some()
                     && incident.taken_along == Some(seen.deactivation.unwrap_or_default()),
