@@ -215,6 +215,10 @@ fn a_worker_that_a_crashed_unit_has_stopped_comes_back_with_it_and_one_that_was_
     world.wait_for_state("app-a.service", "inactive", SOON);
     let status = wait_for_phase(&world, "app-a", "stopped");
     assert_eq!(status["reason"], "top.service was stopped, which it is part of", "{status:#}");
+    // With that unit it is not started again, and was not stopped by itself for that.
+    world.control(&["start", "top"]);
+    assert!(explain(&world, "app-a").contains("top.service was stopped"), "{}", explain(&world, "app-a"));
+    world.control(&["stop", "top"]);
     // It does not need that unit, and is healed while that is down.
     world.control(&["start", "app-a"]);
     world.crash("app-a");

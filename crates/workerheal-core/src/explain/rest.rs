@@ -68,7 +68,7 @@ impl Case<'_> {
             let idle = self.idle_trigger().filter(|_| rest == Rest::OnDemand);
             return idle.map_or_else(|| rest.reason(), ToString::to_string);
         }
-        self.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned())
+        self.why_stopped()
     }
 
     /// Whether it is down because it was stopped, whatever else says that it need not be up.

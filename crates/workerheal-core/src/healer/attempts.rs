@@ -86,6 +86,19 @@ impl Healer {
 
     pub(super) fn attempt_failed(&mut self, now: Timestamp, name: &UnitName, error: String) {
         self.emit(name, EventPhase::Failed, |event| event.error.clone_from(&error));
+        self.attempt_ended(now, name, error);
+    }
+
+    /// Reports a failed attempt whose cause an inspection had still to name.
+    pub(super) fn report_failure(&mut self, name: &UnitName) {
+        let Some(incident) = self.incidents.get_mut(name) else { return };
+        if std::mem::take(&mut incident.unreported_failure) {
+            let error = incident.last_failure.clone();
+            self.emit(name, EventPhase::Failed, |event| event.error = error);
+        }
+    }
+
+    fn attempt_ended(&mut self, now: Timestamp, name: &UnitName, error: String) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
         incident.last_failure = error;
         incident.proving_time = None;
@@ -113,7 +126,17 @@ impl Healer {
             return;
         }
         let skipped = self.units.get(name).is_some_and(|unit| !unit.moved_since_start);
-        self.attempt_failed(now, name, if skipped { SKIPPED } else { DIED }.to_owned());
+        if skipped {
+            return self.attempt_failed(now, name, SKIPPED.to_owned());
+        }
+        if self.mode == Mode::OnRequest {
+            // There is no further inspection.
+            return self.attempt_failed(now, name, DIED.to_owned());
+        }
+        if let Some(incident) = self.incidents.get_mut(name) {
+            incident.unreported_failure = true;
+        }
+        self.attempt_ended(now, name, DIED.to_owned());
     }
 
     pub(super) fn ended_while_proving(&mut self, now: Timestamp, name: &UnitName) {

@@ -262,6 +262,7 @@ impl Healer {
 
     /// The incident is over. Its history is kept until the worker has been up for `reset_after`.
     pub(super) fn rest(&mut self, now: Timestamp, name: &UnitName) {
+        self.report_failure(name);
         let Some(incident) = self.incidents.get_mut(name) else { return };
         if incident.phase == Phase::GaveUp || incident.given_up.is_some() {
             // Something else succeeded where our attempts failed: the next incident gets a new series.

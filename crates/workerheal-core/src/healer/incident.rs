@@ -133,6 +133,8 @@ pub(super) struct Incident {
     pub attempt_open: bool,
     /// An attempt of ours has begun and not ended.
     pub attempt_under_way: bool,
+    /// The end of the last attempt is reported once an inspection shows its cause, or before the next event.
+    pub unreported_failure: bool,
     /// A stop was requested while our start was under way.
     pub stop_asked: bool,
     /// That stop has taken it down.
@@ -197,6 +199,7 @@ impl Incident {
             restored: false,
             attempt_open: false,
             attempt_under_way: false,
+            unreported_failure: false,
             stop_asked: false,
             stop_took_effect: false,
             restarted: false,

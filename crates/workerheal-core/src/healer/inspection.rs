@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::attempts::DIED;
 use super::incident::{CONTRADICTION_DELAY, Phase};
 use super::unit::UnitCondition;
 use super::{Healer, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger, waits_for};
 use crate::rules::{Case, ClearedBy, History, Judgement, Verdict};
 use crate::units::{
-    ActiveState, Deactivation, Depth, Detail, Inspection, LoadState, StopEvidence, UnitName, has_run_since,
+    ActiveState, Deactivation, Depth, Detail, Inspection, LoadState, ServiceResult, StopEvidence, UnitName,
+    has_run_since,
 };
 
 /// A start or stop is stuck when it exceeds its limit by this much. Also how soon to inspect again when an inspection
@@ -68,6 +70,7 @@ impl Healer {
             }
         };
         self.note_inspection(name, &seen);
+        self.report_failure(name);
         let Some(case) = self.case(now, name, &seen) else {
             return self.shelve(name);
         };
@@ -160,6 +163,15 @@ impl Healer {
         if let Some(incident) = self.incidents.get_mut(name) {
             // Even if it is not covered at the moment.
             incident.note_file(seen);
+            if incident.last_failure == DIED && seen.active == ActiveState::Failed {
+                // Its signals did not say what ended it.
+                let limit = match seen.result {
+                    ServiceResult::Watchdog => Some("ended by its watchdog"),
+                    ServiceResult::Timeout => Some("ended by a time limit of its unit"),
+                    _ => None,
+                };
+                limit.unwrap_or(DIED).clone_into(&mut incident.last_failure);
+            }
             if incident.trigger == Trigger::Request && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
                 // Another client has fulfilled the request.
                 incident.trigger = Trigger::Automatic;
@@ -197,6 +209,7 @@ impl Healer {
                 given_up: incident.given_up.as_ref(),
                 job_done_before: unit.and_then(|unit| unit.job_done).map(|at| incident.inspected_at.from_now(at)),
                 stays_stopped: incident.was_stopped_in(seen),
+                stopped_because: if incident.was_stopped_in(seen) { &incident.off_because } else { "" },
                 stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
                 taken_along: incident.taken_along.is_some_and(|then| is_still_down_since(seen, then)),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,

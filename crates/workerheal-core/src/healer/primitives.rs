@@ -80,6 +80,7 @@ impl Healer {
     }
 
     pub(super) fn emit(&mut self, name: &UnitName, phase: EventPhase, fill: impl FnOnce(&mut Event)) {
+        self.report_failure(name);
         let mut event = Event::new(phase);
         if let Some(worker) = self.worker(name) {
             worker.site.clone_into(&mut event.site);

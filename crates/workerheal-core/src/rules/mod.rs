@@ -68,6 +68,8 @@ pub struct History<'a> {
     pub stopped_after_run: bool,
     /// You stopped it while it was down already, and it has not run since.
     pub stays_stopped: bool,
+    /// Why it stays stopped, as a clause, if you did not stop it by itself; else empty.
+    pub stopped_because: &'a str,
     /// A unit that it needs went down and took it down: the stop was not meant for it.
     pub taken_along: bool,
     /// It went down together with a unit that it needs, as an earlier inspection showed.
@@ -104,6 +106,7 @@ impl Default for History<'_> {
             stop_replaced_start: false,
             stopped_after_run: false,
             stays_stopped: false,
+            stopped_because: "",
             taken_along: false,
             fell_with_parent: false,
             needs_it_too: None,

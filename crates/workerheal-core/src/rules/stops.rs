@@ -66,6 +66,15 @@ impl Case<'_> {
         self.stopped_group().map(|group| format!("{group} was stopped, which it is part of"))
     }
 
+    /// Why it is stopped, as a clause: with its group, also if that is up again, or by itself.
+    pub(crate) fn why_stopped(&self) -> String {
+        let known = match self.history.stopped_because {
+            "" => "you stopped it",
+            because => because,
+        };
+        self.why_stopped_with_group().unwrap_or_else(|| known.to_owned())
+    }
+
     /// Whether a group that it is part of is being stopped at this moment, which may be newer than a request to heal
     /// it, or was stopped after that.
     pub(super) fn group_was_stopped_since_the_request(&self) -> bool {

@@ -50,8 +50,7 @@ impl Wording<'_> {
         match verdict {
             Verdict::Well => format!("{name} is well."),
             Verdict::Stopped => {
-                let why = self.case.why_stopped_with_group().unwrap_or_else(|| "you stopped it".to_owned());
-                format!("{name} is not healed: {why}.")
+                format!("{name} is not healed: {}.", self.case.why_stopped())
             }
             Verdict::Held(Refusal::StopUnknown(_)) => {
                 format!("{name} is not healed, as it may have been stopped on purpose.")

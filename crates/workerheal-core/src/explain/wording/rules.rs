@@ -122,7 +122,7 @@ impl Wording<'_> {
         let says = match objection {
             Verdict::Stopped => match case.stopped_group() {
                 Some(group) => format!("{group} was stopped"),
-                None => "you stopped it".to_owned(),
+                None => case.why_stopped(),
             },
             Verdict::Held(Refusal::JobPending) if case.history.starting => OWN_START.to_owned(),
             Verdict::Held(refusal) => in_short(refusal),

@@ -3,6 +3,25 @@
 use super::*;
 
 #[test]
+fn a_failure_and_a_give_up_name_the_watchdog_or_the_time_limit_that_ended_the_run() {
+    for (result, why) in [
+        (ServiceResult::Watchdog, "ended by its watchdog"),
+        (ServiceResult::Timeout, "ended by a time limit of its unit"),
+    ] {
+        let mut harness = Harness::with(Policy { give_up_after: Some(1), ..without_jitter() });
+        harness.list(&[("queue", ActiveState::Active)]);
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", crashed());
+        harness.goes("queue", ActiveState::Active);
+        harness.ends("queue", Outcome::Done);
+        harness.goes("queue", ActiveState::Failed);
+        let seen = Inspection { result, stop: Some(StopEvidence::NotRequested), ..crashed() };
+        let actions = [format!("failed queue #1: {why}"), format!("gave-up queue #1: 1 attempt failed: {why}")];
+        assert_eq!(harness.shows("queue", seen), actions);
+    }
+}
+
+#[test]
 fn an_unrecoverable_worker_is_given_up_at_once() {
     for (load, reason) in [
         (LoadState::NotFound, "the unit has no file any more"),
