@@ -287,8 +287,9 @@ impl<M: ServiceManager> Daemon<M> {
             self.count();
         }
         self.listed |= listed;
-        let all_are_known = self.healer.knows_all_workers() || self.locator.asked.is_empty();
-        if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
+        let all_are_known = || self.locator.asked.is_empty() || self.healer.knows_all_workers();
+        if self.listed && !self.ready && all_are_known() {
+            self.ready = true;
             for request in std::mem::take(&mut self.early) {
                 self.answer(request);
             }
