@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::actions::{self, InspectionOutcome, Rest};
+use crate::checks::Checks;
 use crate::core::event::{Event, Phase};
 use crate::core::healer::{Action, Fact, Healer, Timestamp};
 use crate::core::probe::ProbeResult;
@@ -46,7 +47,6 @@ use crate::setup::{Setup, SetupError};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
 use locate::Locator;
-use lock::Lock;
 use log::EventLog;
 use metrics::Metrics;
 use notify::Notify;
@@ -83,10 +83,11 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         listen: listens,
     };
     let (tell_lost, mut lost) = mpsc::channel(1);
-    let one_healer = Lock::take(&setup.paths, tell_lost)?;
+    let one_healer = lock::take(&setup.paths, tell_lost)?;
     let api = open_to_others(parts);
     let publish = api.as_ref().map(|api| api.events.clone());
     let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
+    let mut checks = Checks::new(daemon.watch.checks().chain([one_healer]));
     let mut end = Ok(());
     let mut refresh = ticker(daemon.refresh_interval);
     let mut watchdog = notify::watchdog_interval().map(ticker);
@@ -139,8 +140,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
             () = deadline::reached(deadline) => Fact::Deadline,
             _ = refresh.tick() => {
                 daemon.refresh();
-                daemon.poll_files();
-                one_healer.check();
+                checks.run();
+                daemon.report_silent_files();
                 api.iter().for_each(Api::check);
                 if refresh.period() != daemon.refresh_interval {
                     refresh = ticker(daemon.refresh_interval);
