@@ -19,6 +19,7 @@ mod start;
 mod state_writer;
 mod stock;
 mod telemetry;
+mod ticker;
 mod uptimes;
 mod wall_clock;
 
@@ -29,7 +30,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::actions::{self, InspectionOutcome, Rest};
 use crate::checks::Checks;
@@ -53,6 +54,7 @@ use notify::Notify;
 use state_writer::StateWriter;
 use stock::{MIN_SAVE_DELAY, watched};
 use telemetry::Telemetry;
+use ticker::Ticker;
 use uptimes::Uptimes;
 use wall_clock::WallClock;
 
@@ -89,8 +91,8 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
     let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
     let mut checks = Checks::new(daemon.watch.checks().chain([one_healer]));
     let mut end = Ok(());
-    let mut refresh = ticker(daemon.refresh_interval);
-    let mut watchdog = notify::watchdog_interval().map(ticker);
+    let mut refresh = Ticker::new(daemon.refresh_interval);
+    let mut watchdog = notify::watchdog_interval().map(Ticker::new);
 
     loop {
         let deadline = daemon.next_deadline();
@@ -138,13 +140,13 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 Err(_) => continue,
             },
             () = deadline::reached(deadline) => Fact::Deadline,
-            _ = refresh.tick() => {
+            () = refresh.tick() => {
                 daemon.refresh();
                 checks.run();
                 daemon.report_silent_files();
                 api.iter().for_each(Api::check);
                 if refresh.period() != daemon.refresh_interval {
-                    refresh = ticker(daemon.refresh_interval);
+                    refresh = Ticker::new(daemon.refresh_interval);
                 }
                 continue;
             }
@@ -351,17 +353,9 @@ fn is_promise(event: &Event) -> bool {
     matches!(event.phase, Phase::GaveUp | Phase::Stopped)
 }
 
-fn ticker(period: Duration) -> tokio::time::Interval {
-    let mut ticker = interval(period);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
-}
-
-async fn tick_some(ticker: &mut Option<tokio::time::Interval>) {
+async fn tick_some(ticker: &mut Option<Ticker>) {
     match ticker {
-        Some(ticker) => {
-            ticker.tick().await;
-        }
+        Some(ticker) => ticker.tick().await,
         None => std::future::pending().await,
     }
 }
