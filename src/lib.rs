@@ -52,6 +52,7 @@ mod actions;
 pub mod api;
 mod blocking;
 mod checkout;
+mod checks;
 #[doc(hidden)]
 pub mod cli;
 pub mod client;

@@ -67,9 +67,8 @@ impl<M: ServiceManager> Daemon<M> {
         }
     }
 
-    /// Looks for changes that were not signalled, and reports file systems that do not answer.
-    pub(super) fn poll_files(&mut self) {
-        self.watch.poll();
+    /// Reports file systems that do not answer, or do so again.
+    pub(super) fn report_silent_files(&mut self) {
         for (index, file) in FOLLOWED.into_iter().enumerate() {
             let silent = self.watch.is_silent(index);
             if std::mem::replace(&mut self.silent[index], silent) == silent {

@@ -4,7 +4,7 @@
 //! The checks run outside of the loop, one round at a time: a file system that does not answer delays only the next
 //! round.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use crate::manager::{ServiceManager, directory_is_gone};
 
 /// How often all directories are checked.
 const ROUND_INTERVAL: Duration = Duration::from_secs(60);
-/// Maximum number of concurrent lookups, and of locations reported together.
+/// Maximum number of concurrent lookups, and of locations reported together. Batches follow each other: the manager
+/// answers one call after the other in any case, and thousands that wait for it take memory which stays fragmented.
 const MAX_CONCURRENT_LOOKUPS: usize = 16;
 const BATCH_SIZE: usize = 256;
 
@@ -33,8 +34,10 @@ pub(super) struct Locator {
     /// Units that the service manager restarts, perhaps because their directory is gone.
     restless: HashSet<UnitName>,
     round_at: Instant,
-    /// Pending lookups.
+    /// The batch of lookups that is under way.
     pub asked: JoinSet<Vec<Located>>,
+    /// Units to look up after it.
+    newcomers: VecDeque<UnitName>,
     /// Requests that wait for a round.
     waiting: Vec<oneshot::Sender<()>>,
     /// The round that is under way: whether each directory is gone.
@@ -48,6 +51,7 @@ impl Locator {
             restless: HashSet::new(),
             round_at: Instant::now() + ROUND_INTERVAL,
             asked: JoinSet::new(),
+            newcomers: VecDeque::new(),
             waiting: Vec::new(),
             round: JoinSet::new(),
         }
@@ -146,29 +150,36 @@ impl<M: ServiceManager> Daemon<M> {
         self.locator.round_ended();
     }
 
-    /// Looks up the locations of new units.
+    /// Looks up the locations of new units, one batch after the other. To be called whenever a batch has ended, too.
     pub(super) fn locate_newcomers(&mut self) {
-        let units = self.healer.take_unlocated();
-        for units in units.chunks(BATCH_SIZE) {
-            let (manager, context) = (self.manager.clone(), self.healer.context());
-            let units: Vec<_> = units
-                .iter()
-                .map(|unit| (unit.clone(), context.selector.rival_checkouts(&context.registry, unit)))
-                .collect();
-            self.locator.asked.spawn(async move {
-                let lookups = streams::iter(units).map(|(unit, rivals)| {
-                    let manager = manager.clone();
-                    async move {
-                        let location = match manager.location(&unit).await {
-                            Ok(location) => Ok(checkout::spelt_as_registered(location, rivals).await),
-                            Err(error) => Err(error.to_string()),
-                        };
-                        (unit, location)
-                    }
-                });
-                lookups.buffered(MAX_CONCURRENT_LOOKUPS).collect().await
-            });
+        self.locator.newcomers.extend(self.healer.take_unlocated());
+        if self.locator.newcomers.is_empty() || !self.locator.asked.is_empty() {
+            return;
         }
+        let batch = self.locator.newcomers.len().min(BATCH_SIZE);
+        let (manager, context) = (self.manager.clone(), self.healer.context());
+        let units = self.locator.newcomers.drain(..batch).map(|unit| {
+            let rivals = context.selector.rival_checkouts(&context.registry, &unit);
+            (unit, rivals)
+        });
+        let units: Vec<_> = units.collect();
+        if self.locator.newcomers.is_empty() {
+            // Hardly any come later.
+            self.locator.newcomers = VecDeque::new();
+        }
+        self.locator.asked.spawn(async move {
+            let lookups = streams::iter(units).map(|(unit, rivals)| {
+                let manager = manager.clone();
+                async move {
+                    let location = match manager.location(&unit).await {
+                        Ok(location) => Ok(checkout::spelt_as_registered(location, rivals).await),
+                        Err(error) => Err(error.to_string()),
+                    };
+                    (unit, location)
+                }
+            });
+            lookups.buffered(MAX_CONCURRENT_LOOKUPS).collect().await
+        });
     }
 }
 

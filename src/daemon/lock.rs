@@ -5,13 +5,13 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::api::prepare;
 use crate::blocking;
+use crate::checks::Check;
 use crate::core::text;
 use crate::files::paths::Paths;
 use crate::setup::SetupError;
@@ -19,51 +19,31 @@ use crate::setup::SetupError;
 /// Maximum time to take the locks.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The locks, held until this is dropped.
-#[derive(Debug)]
-pub(super) struct Lock {
-    checks: SyncSender<()>,
-}
-
-impl Lock {
-    /// Takes both locks, or the available one; `lost` is notified if another daemon has taken one since.
-    ///
-    /// # Errors
-    ///
-    /// If another daemon holds one of them, or neither can be taken.
-    pub fn take(paths: &Paths, lost: mpsc::Sender<SetupError>) -> Result<Self, SetupError> {
-        let mut locks = Locks {
-            state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
-            socket: paths.socket.clone(),
-            held: [None, None],
-        };
-        let silent = || SetupError::Lock("a file system does not answer".to_owned());
-        let taken = blocking::within(LOCK_TIMEOUT, move || locks.take().map(|()| locks));
-        let mut locks = taken.map_err(|_| silent())??;
-        if let [Some(_), Some(_)] = locks.held {
-        } else {
-            tracing::warn!("one of two locks could not be taken; the other one keeps a second daemon from healing");
+/// Takes both locks, or the available one. They are held as long as the returned check exists: it takes a lock again
+/// whose file was removed, and notifies `lost` if another daemon has taken one since.
+///
+/// # Errors
+///
+/// If another daemon holds one of them, or neither can be taken.
+pub(super) fn take(paths: &Paths, lost: mpsc::Sender<SetupError>) -> Result<Check, SetupError> {
+    let mut locks = Locks {
+        state: paths.state.parent().unwrap_or(Path::new("/")).to_owned(),
+        socket: paths.socket.clone(),
+        held: [None, None],
+    };
+    let silent = || SetupError::Lock("a file system does not answer".to_owned());
+    let taken = blocking::within(LOCK_TIMEOUT, move || locks.take().map(|()| locks));
+    let mut locks = taken.map_err(|_| silent())??;
+    if let [Some(_), Some(_)] = locks.held {
+    } else {
+        tracing::warn!("one of two locks could not be taken; the other one keeps a second daemon from healing");
+    }
+    Ok(Box::new(move || {
+        if let Err(error @ SetupError::AnotherDaemon(_)) = locks.take() {
+            // One report is enough.
+            let _ = lost.try_send(error);
         }
-        // In a thread of its own, as the file system may not answer.
-        let (checks, asked) = sync_channel(1);
-        let thread = std::thread::Builder::new().name("lock".to_owned()).spawn(move || {
-            while asked.recv().is_ok() {
-                if let Err(error @ SetupError::AnotherDaemon(_)) = locks.take() {
-                    // The receiver exists as long as the daemon.
-                    let _ = lost.blocking_send(error);
-                    return;
-                }
-            }
-        });
-        thread.map_err(|error| SetupError::Lock(error.to_string()))?;
-        Ok(Self { checks })
-    }
-
-    /// Checks the locks: a removed file is created again, and locked.
-    pub fn check(&self) {
-        // A check that is under way is enough.
-        let _ = self.checks.try_send(());
-    }
+    }))
 }
 
 /// Whether a running daemon holds the lock beside this socket.

@@ -19,6 +19,7 @@ mod start;
 mod state_writer;
 mod stock;
 mod telemetry;
+mod ticker;
 mod uptimes;
 mod wall_clock;
 
@@ -29,9 +30,10 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::actions::{self, InspectionOutcome, Rest};
+use crate::checks::Checks;
 use crate::core::event::{Event, Phase};
 use crate::core::healer::{Action, Fact, Healer, Timestamp};
 use crate::core::probe::ProbeResult;
@@ -46,13 +48,13 @@ use crate::setup::{Setup, SetupError};
 use api::{Api, Parts};
 use files::{FOLLOWED, Reread};
 use locate::Locator;
-use lock::Lock;
 use log::EventLog;
 use metrics::Metrics;
 use notify::Notify;
 use state_writer::StateWriter;
 use stock::{MIN_SAVE_DELAY, watched};
 use telemetry::Telemetry;
+use ticker::Ticker;
 use uptimes::Uptimes;
 use wall_clock::WallClock;
 
@@ -83,13 +85,14 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
         listen: listens,
     };
     let (tell_lost, mut lost) = mpsc::channel(1);
-    let one_healer = Lock::take(&setup.paths, tell_lost)?;
+    let one_healer = lock::take(&setup.paths, tell_lost)?;
     let api = open_to_others(parts);
     let publish = api.as_ref().map(|api| api.events.clone());
     let (mut daemon, mut inputs) = Daemon::start(manager, setup, metrics, publish, listen);
+    let mut checks = Checks::new(daemon.watch.checks().chain([one_healer]));
     let mut end = Ok(());
-    let mut refresh = ticker(daemon.refresh_interval);
-    let mut watchdog = notify::watchdog_interval().map(ticker);
+    let mut refresh = Ticker::new(daemon.refresh_interval);
+    let mut watchdog = notify::watchdog_interval().map(Ticker::new);
 
     loop {
         let deadline = daemon.next_deadline();
@@ -137,13 +140,13 @@ pub async fn run<M: ServiceManager>(manager: M, mut changes: Changes, setup: Set
                 Err(_) => continue,
             },
             () = deadline::reached(deadline) => Fact::Deadline,
-            _ = refresh.tick() => {
+            () = refresh.tick() => {
                 daemon.refresh();
-                daemon.poll_files();
-                one_healer.check();
+                checks.run();
+                daemon.report_silent_files();
                 api.iter().for_each(Api::check);
                 if refresh.period() != daemon.refresh_interval {
-                    refresh = ticker(daemon.refresh_interval);
+                    refresh = Ticker::new(daemon.refresh_interval);
                 }
                 continue;
             }
@@ -287,8 +290,9 @@ impl<M: ServiceManager> Daemon<M> {
             self.count();
         }
         self.listed |= listed;
-        let all_are_known = self.healer.knows_all_workers() || self.locator.asked.is_empty();
-        if self.listed && all_are_known && !std::mem::replace(&mut self.ready, true) {
+        let all_are_known = || self.locator.asked.is_empty() || self.healer.knows_all_workers();
+        if self.listed && !self.ready && all_are_known() {
+            self.ready = true;
             for request in std::mem::take(&mut self.early) {
                 self.answer(request);
             }
@@ -349,17 +353,9 @@ fn is_promise(event: &Event) -> bool {
     matches!(event.phase, Phase::GaveUp | Phase::Stopped)
 }
 
-fn ticker(period: Duration) -> tokio::time::Interval {
-    let mut ticker = interval(period);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
-}
-
-async fn tick_some(ticker: &mut Option<tokio::time::Interval>) {
+async fn tick_some(ticker: &mut Option<Ticker>) {
     match ticker {
-        Some(ticker) => {
-            ticker.tick().await;
-        }
+        Some(ticker) => ticker.tick().await,
         None => std::future::pending().await,
     }
 }

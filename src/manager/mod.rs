@@ -148,7 +148,8 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
         self.refresh();
     }
 
-    /// Replaces the patterns of units to list, and asks for a list.
+    /// Replaces the patterns of units to list, and asks for a list. The first pattern is only for names of units; those
+    /// after it also cover units by their aliases.
     fn cover(&self, patterns: Vec<String>);
 
     /// The aliases that match the patterns. From then on, their units are listed too. A manager without aliases returns

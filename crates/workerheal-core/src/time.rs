@@ -1,35 +1,52 @@
 //! Time as a value that is passed in, and times in JSON.
 
+use std::num::NonZeroU64;
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment on a monotonic clock: the time since an origin that the caller chooses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(Duration);
+/// A moment on a monotonic clock: the time since an origin that the caller chooses, up to 584 years.
+///
+/// An optional one takes no more memory, as there are several for each unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(
+    /// In nanoseconds, plus one.
+    NonZeroU64,
+);
+
+/// The last moment, in nanoseconds: a whole second, so that it remains the same where times are written in coarser units.
+const LAST: u64 = u64::MAX - u64::MAX % 1_000_000_000;
 
 impl Timestamp {
-    /// The moment this long after the origin.
+    /// The moment this long after the origin; the last one if that is too long.
     #[must_use]
     pub fn from_origin(elapsed: Duration) -> Self {
-        Self(elapsed)
+        let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(LAST).min(LAST);
+        Self(NonZeroU64::MIN.saturating_add(nanoseconds))
     }
 
     /// The time since the origin.
     #[must_use]
     pub fn since_origin(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0.get() - 1)
     }
 
     /// The moment that long before this one; `None` if that is before the origin.
     #[must_use]
     pub fn earlier(self, by: Duration) -> Option<Self> {
-        self.0.checked_sub(by).map(Self)
+        self.since_origin().checked_sub(by).map(Self::from_origin)
     }
 
     /// The time from `now` until this moment; zero if it has passed.
     #[must_use]
     pub fn from_now(self, now: Self) -> Duration {
-        self.0.saturating_sub(now.0)
+        self.since_origin().saturating_sub(now.since_origin())
+    }
+}
+
+/// The origin.
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
     }
 }
 
@@ -37,7 +54,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(wait))
+        Self::from_origin(self.since_origin().saturating_add(wait))
     }
 }
 

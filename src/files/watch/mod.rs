@@ -2,10 +2,11 @@
 //!
 //! Editors replace files by renaming, directories come and go, links are changed, and the system's notifications are
 //! unreliable in kind and number. So a notification only means that all files are read again and compared with their
-//! last contents. [`Watch::poll`] finds changes without a notification.
+//! last contents. [`Watch::checks`] find changes without a notification.
 //!
 //! Each file has a thread of its own that owns its state, as a file system may never answer: then nothing else is
-//! blocked, and [`Watch::is_silent`] reports it. The watcher's own thread only decides whether an event can concern a
+//! blocked, and [`Watch::is_silent`] reports it. A check only compares the file's metadata, and wakes that thread if
+//! they have changed. The watcher's own thread only decides whether an event can concern a
 //! file, and wakes that file's thread, so that nothing piles up when much happens in the directories.
 
 mod content;
@@ -25,6 +26,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use content::read_within;
 pub use content::{FileContent, read};
 use notifier::{Notifier, Places};
+
+use crate::checks::{Busy, Check};
 
 /// A file is read once it has not changed for this long,
 const QUIET_TIME: Duration = Duration::from_millis(60);
@@ -58,32 +61,14 @@ pub struct Watch {
 }
 
 /// The handle of a file's thread.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Line {
+    path: PathBuf,
+    last: Arc<Mutex<Last>>,
     polls: mpsc::Sender<()>,
     busy: Busy,
-}
-
-/// When the thread's current file operation began.
-#[derive(Debug, Clone, Default)]
-struct Busy(Arc<Mutex<Option<Instant>>>);
-
-impl Busy {
-    fn set(&self, since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    fn for_longer_than(&self, time: Duration) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() > time)
-    }
-
-    /// Runs a file operation.
-    fn with<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.set(Some(Instant::now()));
-        let done = work();
-        self.set(None);
-        done
-    }
+    /// The check of the file that is under way.
+    checking: Busy,
 }
 
 impl Watch {
@@ -96,18 +81,16 @@ impl Watch {
         Self::start_with(files, Notifier::new)
     }
 
-    /// Looks for changes that were not signalled. Cheap if there are none.
-    pub fn poll(&self) {
-        for file in &self.files {
-            // A pending check is enough.
-            let _ = file.polls.try_send(());
-        }
+    /// Checks for changes of each file that were not signalled.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = Check> + '_ {
+        self.files.iter().cloned().map(|file| Box::new(move || file.check()) as Check)
     }
 
     /// Whether the file system of the file with this index does not answer.
     #[must_use]
     pub fn is_silent(&self, index: usize) -> bool {
-        self.files.get(index).is_some_and(|file| file.busy.for_longer_than(READ_TIMEOUT))
+        let is_silent = |busy: &Busy| busy.for_longer_than(READ_TIMEOUT);
+        self.files.get(index).is_some_and(|file| is_silent(&file.busy) || is_silent(&file.checking))
     }
 
     fn start_with(
@@ -123,10 +106,12 @@ impl Watch {
             .map(|(index, path)| {
                 let (polls, requests) = mpsc::channel(1);
                 let (first, content) = std::sync::mpsc::sync_channel(0);
-                let line = Line { polls, busy: Busy::default() };
+                let file = Followed { path: path.clone(), last: Arc::default() };
+                let (busy, checking) = (Busy::default(), Busy::default());
+                let line = Line { path, last: Arc::clone(&file.last), polls, busy, checking };
                 let task = Task {
                     index,
-                    file: Followed::new(path),
+                    file,
                     notifier: None,
                     problem: None,
                     fallback_reported: Arc::clone(&fallback_reported),
@@ -150,6 +135,17 @@ impl Watch {
             watch.files.push(line);
         }
         (watch, contents, receiver)
+    }
+}
+
+impl Line {
+    /// Wakes the file's thread if its metadata have changed.
+    fn check(&self) {
+        // The thread may be waiting for the file system already.
+        if self.busy.since().is_none() && !self.checking.with(|| last(&self.last).is_of(&self.path)) {
+            // A pending poll is enough.
+            let _ = self.polls.try_send(());
+        }
     }
 }
 
@@ -231,12 +227,12 @@ impl Task {
     /// The content of the file, if it has changed.
     fn check(&mut self, polled: bool) -> Option<FileContent> {
         self.follow();
-        if polled && self.file.looks_unchanged() {
+        let before = last(&self.file.last);
+        if polled && before.is_of(&self.file.path) {
             return None;
         }
-        let before = self.file.digest;
         let content = self.file.read(&self.random);
-        (self.file.digest != before).then_some(content)
+        (last(&self.file.last).digest != before.digest).then_some(content)
     }
 
     /// Watches the relevant directories. Those that appear in the meantime are found by repeating this until nothing is
@@ -273,6 +269,12 @@ async fn settle(wake: &Notify) {
 /// A file, and its last known state.
 struct Followed {
     path: PathBuf,
+    last: Arc<Mutex<Last>>,
+}
+
+/// What a file was like when it was last read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
     stamp: Option<Stamp>,
     digest: Digest,
 }
@@ -282,38 +284,43 @@ struct Followed {
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// Distinguishes contents without storing them.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Digest {
+    #[default]
     Missing,
     Present(usize, u64),
     Unreadable(u64),
 }
 
 impl Followed {
-    fn new(path: PathBuf) -> Self {
-        Self { path, stamp: None, digest: Digest::Missing }
-    }
-
-    fn read(&mut self, random: &RandomState) -> FileContent {
-        // The stamp comes first: if the file changes in between, the next poll notices.
-        self.stamp = stamp(&self.path);
+    fn read(&self, random: &RandomState) -> FileContent {
+        // The stamp comes first: if the file changes in between, the next check notices.
+        let stamp = stamp(&self.path);
         let content = read(&self.path);
-        self.digest = match &content {
+        let digest = match &content {
             FileContent::Missing => Digest::Missing,
             FileContent::Present(bytes) => Digest::Present(bytes.len(), random.hash_one(bytes)),
             FileContent::Unreadable(why) => Digest::Unreadable(random.hash_one(why.to_string())),
             FileContent::Silent => Digest::Unreadable(0),
         };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last { stamp, digest };
         content
     }
+}
 
-    fn looks_unchanged(&self) -> bool {
+impl Last {
+    /// Whether the file at the path looks unchanged.
+    fn is_of(&self, path: &Path) -> bool {
         // If its metadata is unavailable, it is read again, which may give an error.
-        match stamp(&self.path) {
+        match stamp(path) {
             None => self.digest == Digest::Missing && self.stamp.is_none(),
             now => self.stamp == now && !matches!(self.digest, Digest::Unreadable(_)),
         }
     }
+}
+
+fn last(shared: &Mutex<Last>) -> Last {
+    *shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

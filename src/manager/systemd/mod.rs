@@ -52,8 +52,8 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Connects to the manager of the scope, for the units that match the patterns (globs in systemd's own syntax).
-    /// They are followed from the first request on.
+    /// Connects to the manager of the scope, for the units that match the patterns (globs in systemd's own syntax; see
+    /// [`ServiceManager::cover`]). They are followed from the first request on.
     ///
     /// # Errors
     ///

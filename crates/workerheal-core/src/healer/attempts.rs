@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::incident::{CONTRADICTION_DELAY, Incident, Phase, RECHECK_INTERVAL};
-use super::unit::{Unit, UnitCondition};
+use super::unit::UnitCondition;
 use super::{Action, Healer, Mode, Purpose, Timestamp};
 use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
@@ -109,7 +109,7 @@ impl Healer {
             return self.rest(now, name);
         }
         let does_not_answer = incident.suspected == Some(State::Unreachable);
-        match self.units.get(name).map(Unit::condition) {
+        match self.units.get(name).map(|unit| unit.condition()) {
             Some(UnitCondition::Up) if does_not_answer => self.make_due(name),
             // The manager restarts it, or the start continues: both belong to this attempt.
             Some(UnitCondition::Up | UnitCondition::ComingUp | UnitCondition::Settling) => {

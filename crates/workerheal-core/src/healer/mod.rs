@@ -121,7 +121,8 @@ pub struct Healer {
     random: fastrand::Rng,
     /// Until the first list, nothing is known to act on.
     frozen: bool,
-    units: HashMap<UnitName, Unit>,
+    /// Boxed, as the table has up to twice as many places as units.
+    units: HashMap<UnitName, Box<Unit>>,
     /// Incidents of workers that are unhealthy, or were lately. Ordered, so that the same facts lead to the same
     /// actions.
     incidents: BTreeMap<UnitName, Incident>,

@@ -263,7 +263,7 @@ impl Healer {
             given_up.definition = definition;
             given_up.run.clone_from(&incident.run);
         }
-        let condition = self.units.get(name).map(Unit::condition);
+        let condition = self.units.get(name).map(|unit| unit.condition());
         let suspected = match condition {
             Some(UnitCondition::Down) => Some(State::ExpectedButStopped),
             _ => incident.suspected,

@@ -128,7 +128,7 @@ impl Healer {
 
     fn workers(&self) -> impl Iterator<Item = (&UnitName, &Unit, &Worker)> {
         self.units.iter().filter_map(|(name, unit)| match &unit.resolution {
-            Resolution::Worker(worker) => Some((name, unit, worker)),
+            Resolution::Worker(worker) => Some((name, &**unit, worker)),
             Resolution::NeedsDirectory | Resolution::NotAWorker => None,
         })
     }

@@ -1,7 +1,7 @@
 //! What a person requests: to heal a worker now, and to end a pause.
 
 use super::incident::Phase;
-use super::unit::{Unit, UnitCondition};
+use super::unit::UnitCondition;
 use super::{Healer, Timestamp};
 use crate::diagnosis::{State, Trigger};
 use crate::pauses::Target;
@@ -26,7 +26,7 @@ impl Healer {
             | None => {
                 let refuses = self.incidents.get(name).and_then(|incident| incident.refuses.clone());
                 let socket_failed = self.units.get(name).is_some_and(|unit| unit.socket_failed);
-                let suspected = match self.units.get(name).map(Unit::condition) {
+                let suspected = match self.units.get(name).map(|unit| unit.condition()) {
                     Some(_) if self.units.get(name).is_some_and(|unit| unit.directory_gone) => Some(State::Orphaned),
                     Some(UnitCondition::Up | UnitCondition::Down) if socket_failed => Some(State::Unreachable),
                     Some(UnitCondition::Up) if refuses.is_some() => Some(State::Unreachable),

@@ -69,6 +69,9 @@ pub(super) struct Unit {
     pub gone: bool,
 }
 
+/// With more, the memory for thousands of workers grows noticeably.
+const _: () = assert!(size_of::<Unit>() <= 136);
+
 /// What the state of a unit means for healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnitCondition {

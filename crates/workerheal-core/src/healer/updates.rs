@@ -125,7 +125,7 @@ impl Healer {
             unit.checked_until = Some(now + FOUND_CHANGING_CHECK);
         }
         self.unlocated = Unlocated::Some;
-        self.units.insert(status.name, unit);
+        self.units.insert(status.name, Box::new(unit));
     }
 
     pub(super) fn registry_changed(&mut self, now: Timestamp, registry: Arc<Registry>) {

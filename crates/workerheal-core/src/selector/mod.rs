@@ -115,7 +115,8 @@ impl Selector {
         Ok(Self { prefix: prefix.to_owned(), ignored: ignored.into_iter().collect(), also, aliases: Aliases::new() })
     }
 
-    /// Globs in the manager's syntax that match all covered units.
+    /// Globs in the manager's syntax that match all covered units: first that of the prefix, then those of `also_watch`,
+    /// which may match aliases, too.
     #[must_use]
     pub fn patterns(&self) -> Vec<String> {
         std::iter::once(format!("{}*.service", self.prefix))

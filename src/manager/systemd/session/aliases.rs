@@ -4,12 +4,18 @@ use zbus::Message;
 
 use super::super::wire;
 use super::{Call, Following, Session};
+use crate::core::selector::Aliases;
 use crate::manager::Change;
 
 impl Following {
-    /// Requests the aliases. That costs the manager a search in directories.
+    /// Requests the aliases, if a pattern is for them. That costs the manager a search in directories and a line for each
+    /// unit with a file.
     pub(super) async fn request_aliases(&mut self, session: &Session) -> zbus::Result<()> {
-        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), &session.patterns))?;
+        let patterns = session.patterns.get(1..).unwrap_or_default();
+        if patterns.is_empty() {
+            return self.replace_aliases(session, Aliases::new()).await;
+        }
+        let files = wire::call("ListUnitFilesByPatterns", &(Vec::<&str>::new(), patterns))?;
         self.calls.insert(files.primary_header().serial_num(), Call::Files);
         self.connection.send_all(&[files]).await
     }
@@ -29,7 +35,10 @@ impl Following {
         names: &[String],
     ) -> zbus::Result<()> {
         let Ok(lines) = wire::lines(message) else { return Ok(()) };
-        let aliases = wire::aliases(names, &lines);
+        self.replace_aliases(session, wire::aliases(names, &lines)).await
+    }
+
+    async fn replace_aliases(&mut self, session: &Session, aliases: Aliases) -> zbus::Result<()> {
         session.aliases.send_replace(aliases.clone());
         if aliases == self.aliases {
             return Ok(());
