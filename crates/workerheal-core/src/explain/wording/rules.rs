@@ -8,6 +8,18 @@ use crate::rules::{Rule, Verdict};
 use crate::units::{Deactivation, Parent, StopEvidence};
 
 impl Wording<'_> {
+    /// Which other unit took it down.
+    fn why_taken_along(&self) -> String {
+        let seen = self.case.seen;
+        let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
+        match (&seen.displaced_by, down.as_slice()) {
+            (Some(other), _) => format!("it gave way to {other}, which was started and conflicts with it"),
+            (None, []) if seen.parents.is_empty() => "it gave way to a unit that conflicts with it".to_owned(),
+            (None, []) => "what it needs went down, and took it along".to_owned(),
+            (None, names) => format!("{} went down, and took it along", names.join(", ")),
+        }
+    }
+
     /// What a rule without an objection has to say, if it matters for this worker.
     pub fn passes(&self, rule: Rule, state: State, objections: &[Objection]) -> Option<Line> {
         let (case, history) = (self.case, &self.case.history);
@@ -19,16 +31,7 @@ impl Wording<'_> {
             Rule::Stop if matches!(state, State::Unreachable | State::CrashLooping) => None,
             Rule::Stop if case.seen.active.is_up() => None,
             Rule::Stop if case.was_taken_along() => {
-                let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
-                let evidence = match (&case.seen.displaced_by, down.as_slice()) {
-                    (Some(other), _) => format!("it gave way to {other}, which was started and conflicts with it"),
-                    (None, []) if case.seen.parents.is_empty() => {
-                        "it gave way to a unit that conflicts with it".to_owned()
-                    }
-                    (None, []) => "what it needs went down, and took it along".to_owned(),
-                    (None, names) => format!("{} went down, and took it along", names.join(", ")),
-                };
-                says("the worker itself was not stopped on purpose", evidence)
+                says("the worker itself was not stopped on purpose", self.why_taken_along())
             }
             Rule::Stop => match (&case.seen.stop, &case.seen.run) {
                 (Some(StopEvidence::NotRequested), Some(run)) => {
@@ -143,8 +146,7 @@ impl Wording<'_> {
                     self.by_manager(journal, "it was taken out, disabled or told to end, or its plist is gone")
                 }
                 _ if case.stopped_group().is_some() => {
-                    "PartOf=, StopPropagatedFrom= or Slice=; it was stopped after the worker was last started"
-                        .to_owned()
+                    "PartOf= or the like; it was stopped after the worker's last start".to_owned()
                 }
                 _ if case.history.stays_stopped => "workerheal remembers the stop".to_owned(),
                 _ => "the stop was seen".to_owned(),
