@@ -320,6 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_whose_parent_was_healed_is_still_healed_when_others_fail() {
+        let mut batch = batch(&["child", "parent", "other"]);
+        hold(&mut batch, "child", "parent.service");
+        observe(&mut batch, Phase::Healed, "parent");
+        observe(&mut batch, Phase::Failed, "other");
+        assert!(!batch.is_done());
+        observe(&mut batch, Phase::Healed, "child");
+        assert_eq!(batch.into_report().to_string(), "Healed 2 worker(s), 1 failed.");
+    }
+
+    #[test]
     fn a_worker_does_not_wait_for_one_that_could_not_be_healed() {
         let mut batch = batch(&["parent", "child", "grandchild"]);
         hold(&mut batch, "child", "parent.service");

@@ -297,6 +297,20 @@ mod tests {
     }
 
     #[test]
+    fn a_detected_worker_is_described_by_its_state() {
+        for (reason, sentence) in [
+            ("unreachable", "lerd-queue-myapp is up but does not answer"),
+            ("crash-looping", "lerd-queue-myapp crashes again and again"),
+            ("stuck", "lerd-queue-myapp is stuck"),
+            ("failed", "lerd-queue-myapp is down (failed)"),
+        ] {
+            let unit = UnitName::parse("lerd-queue-myapp").ok();
+            let event = Event { unit, reason: reason.into(), ..Event::new(Phase::Detected) };
+            assert_eq!(event.to_string(), sentence);
+        }
+    }
+
+    #[test]
     fn what_holds_everything_back_is_said_without_a_unit() {
         let event = Event { reason: "the bus does not answer".into(), ..Event::new(Phase::Held) };
         assert_eq!(event.to_string(), "the bus does not answer");

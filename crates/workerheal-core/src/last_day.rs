@@ -253,9 +253,11 @@ mod tests {
             ("unable", Failed, 1, None),
             ("earlier", Recovered, 1, Some(30)),
             ("unknown", Recovered, 1, None),
+            ("untimed", Detected, 1, None),
+            ("untimed", Recovered, 1, None),
         ]);
         let figures = all.figures(ago(0));
-        assert_eq!((figures.failures, figures.healed, figures.recovered), (8, 2, 2));
+        assert_eq!((figures.failures, figures.healed, figures.recovered), (9, 2, 3));
         assert_eq!(figures.median_downtime, Some(Duration::from_millis(25)), "between the two in the middle");
         assert_eq!(figures.since, None);
         assert_eq!(all.figures(ago(0) + DAY).failures, 0);
@@ -289,6 +291,25 @@ mod tests {
         }
         let figures = tally.figures(ago(0));
         assert_eq!((figures.failures, figures.since), (MAX_COUNTED, Some(ago(30))), "nothing older is known any more");
+    }
+
+    #[test]
+    fn workers_are_remembered_until_there_are_too_many() {
+        let mut tally = Tally::new(ago(60));
+        let event =
+            |number: usize, phase| Event { unit: UnitName::parse(&number.to_string()).ok(), ..Event::new(phase) };
+        for number in 0..MAX_COUNTED {
+            tally.observe(&event(number, Phase::Detected), ago(20));
+        }
+        // One of them, with which there are not more.
+        tally.observe(&event(1, Phase::GaveUp), ago(10));
+        tally.observe(&event(2, Phase::Healed), ago(10));
+        assert_eq!(tally.figures(ago(0)).healed, 1);
+        // Two more: what is known of the others is forgotten, also that they have failed.
+        tally.observe(&event(MAX_COUNTED, Phase::Detected), ago(9));
+        tally.observe(&event(MAX_COUNTED + 1, Phase::Detected), ago(9));
+        tally.observe(&event(3, Phase::Healed), ago(8));
+        assert_eq!(tally.figures(ago(0)).healed, 1);
     }
 
     #[test]

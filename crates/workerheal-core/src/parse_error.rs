@@ -48,3 +48,19 @@ impl Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_line_and_column_in_characters_from_1() {
+        let text = "sites:\n- naïve: [\n".as_bytes();
+        let at = |offset| ParseError::at(text, offset, "this", "that").to_string();
+        assert_eq!(at(0), "1:1: this; that");
+        assert_eq!(at(4), "1:5: this; that");
+        assert_eq!(at(7), "2:1: this; that");
+        assert_eq!(at(text.len() - 2), "2:10: this; that");
+        assert_eq!(ParseError::whole("the file is empty", None).to_string(), "the file is empty");
+    }
+}

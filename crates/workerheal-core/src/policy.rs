@@ -98,3 +98,26 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Site;
+
+    #[test]
+    fn there_are_probes_if_they_are_configured_or_defined_and_not_switched_off() {
+        let plain: Registry = [Site::new("shop", "/srv/shop")].into_iter().collect();
+        let files = [("vite".to_owned(), "public/hot".into())].into_iter().collect();
+        let with_health = plain.clone().with_health([("laravel".to_owned(), files)].into_iter().collect());
+        let probes = BTreeMap::from([("vite".to_owned(), Probe::UrlFileWithin("hot".into()))]);
+        for (probes, defined_probes, registry, expected) in [
+            (BTreeMap::new(), DefinedProbes::default(), &plain, false),
+            (probes, DefinedProbes::Off, &plain, true),
+            (BTreeMap::new(), DefinedProbes::default(), &with_health, true),
+            (BTreeMap::new(), DefinedProbes::Off, &with_health, false),
+        ] {
+            let policy = Policy { probes, defined_probes, ..Policy::default() };
+            assert_eq!(policy.probes_any(registry), expected, "{policy:?}");
+        }
+    }
+}

@@ -7,6 +7,8 @@
 //! [`Entries`] are what was read, [`Lines`] where it was found.
 
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};

@@ -52,3 +52,23 @@ fn decisions_resume_only_after_a_complete_list() {
     assert_eq!(harness.list_not_active(&[("queue", ActiveState::Failed)]), ["list all"]);
     assert!(!harness.list(&[("queue", ActiveState::Failed)]).is_empty());
 }
+
+#[test]
+fn workers_are_counted_by_what_is_being_done_about_them() {
+    let mut harness = Harness::new();
+    let names = ["queue", "mail", "cron", "vite", "sync"];
+    harness.list(&names.map(|name| (name, ActiveState::Active)));
+    assert_eq!(harness.healer.counts(), Counts { workers: 5, ..Counts::default() });
+    for name in ["queue", "mail", "cron", "vite"] {
+        harness.goes(name, ActiveState::Failed);
+    }
+    harness.shows("queue", Inspection { load: LoadState::NotFound, ..crashed() });
+    harness.shows("mail", Inspection { parents: vec![fpm(ActiveState::Inactive, false)], ..crashed() });
+    harness.shows("cron", crashed());
+    harness.ends("cron", Outcome::NotStarted("status 1".to_owned()));
+    harness.goes("cron", ActiveState::Failed);
+    harness.shows("cron", crashed());
+    harness.shows("vite", crashed());
+    let expected = Counts { workers: 5, healing: 1, waiting: 1, held: 1, gave_up: 1 };
+    assert_eq!(harness.healer.counts(), expected);
+}
