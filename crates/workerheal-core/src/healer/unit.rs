@@ -99,7 +99,7 @@ impl Unit {
             resolution,
             stop_seen: false,
             stop_possible: active == ActiveState::Deactivating && has_job,
-            stop_ends: false,
+            stop_ends: active == ActiveState::Deactivating && has_job,
             job_done: None,
             start_cancelled: false,
             stop_replaced_start: false,

@@ -114,6 +114,59 @@ fn a_held_parent_is_reported_once_whatever_its_state() {
 }
 
 #[test]
+fn the_end_of_a_stop_that_a_new_daemon_finds_under_way_is_no_second_stop() {
+    let mut harness = Harness::new();
+    let stopping = UnitStatus { has_job: true, ..status("queue", ActiveState::Deactivating) };
+    assert_eq!(harness.observe(Fact::Units(vec![stopping])), [""; 0]);
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.goes("queue", ActiveState::Inactive);
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        stop: Some(StopEvidence::Requested),
+        displaced_by: Some("maintenance.service".into()),
+        conflicts: vec!["maintenance.service".into()],
+        ..crashed()
+    };
+    let actions = harness.shows("queue", seen);
+    assert!(actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint")), "{actions:?}");
+}
+
+#[test]
+fn a_worker_that_gave_way_comes_back_if_it_is_enabled() {
+    for enabled in [true, false] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        harness.goes("queue", ActiveState::Inactive);
+        let seen = Inspection {
+            active: ActiveState::Inactive,
+            file: Some(UnitFile { enabled, ..ENABLED }),
+            stop: None,
+            conflicts: vec!["maintenance.service".into()],
+            ..crashed()
+        };
+        let displaced = Inspection {
+            stop: Some(StopEvidence::Requested),
+            displaced_by: Some("maintenance.service".into()),
+            ..seen.clone()
+        };
+        let actions = harness.shows("queue", seen);
+        if !enabled {
+            // It may have been replaced for good.
+            assert_eq!(actions, [""; 0]);
+            continue;
+        }
+        assert_eq!(actions, ["inspect queue and its stop"], "for whom was it stopped?");
+        let actions = harness.shows("queue", displaced.clone());
+        let is_held = actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint"));
+        assert!(is_held, "{actions:?}");
+        harness.list(&[("queue", ActiveState::Inactive)]);
+        let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
+        assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
+    }
+}
+
+#[test]
 fn the_end_of_the_stop_by_which_its_parent_took_it_along_is_no_stop_of_its_own() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes_with_job("queue", ActiveState::Deactivating);
