@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::entry::Entry;
 use super::{Journal, STOPPED, STOPPING};
-use crate::core::units::{StopEvidence, UnitName};
+use crate::core::units::{StopEvidence, StopOrder, UnitName};
 use crate::manager::Scope;
 
 /// Maximum lag of the journal to wait for.
@@ -14,6 +14,14 @@ const MAX_LAG: Duration = Duration::from_secs(10);
 /// Delays between searches for the end of a run, which usually is in the journal within milliseconds.
 const CATCH_UP_DELAYS: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
+/// The same for the stop of another unit, which a busy manager reports later.
+const NEXT_STOP_DELAYS: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(60),
+    Duration::from_millis(200),
+    Duration::from_millis(700),
+    Duration::from_secs(2),
+];
 /// A unit that was only being started has just the second.
 const STOPS: [&str; 2] = [STOPPING, STOPPED];
 
@@ -54,17 +62,19 @@ impl Journal {
         self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| job < other)
     }
 
-    /// Whether the last stop of another unit was requested just before that of this one. Their names identify them: a
-    /// unit that the manager has unloaded has no run. The stop of the other one is reported later, as it ends later.
-    pub async fn was_stopped_just_after(&self, unit: &str, other: &str) -> bool {
-        let Some((job, at)) = self.stop_job(&self.by_manager(unit), None).await else { return false };
-        for wait in CATCH_UP_DELAYS {
+    /// Which was requested first, the last stop of a unit or that of another unit at about the same time; unknown if
+    /// one of them is not in the journal. Their names identify them: a unit that the manager has unloaded has no run.
+    pub async fn order_of_stops(&self, unit: &str, other: &str) -> StopOrder {
+        let Some((job, at)) = self.stop_job(&self.by_manager(unit), None).await else { return StopOrder::Unknown };
+        let order = |other: u64| if other < job { StopOrder::ParentFirst } else { StopOrder::WorkerFirst };
+        for wait in NEXT_STOP_DELAYS {
             match self.stop_job(&self.by_manager(other), Some(at)).await {
-                Some((other, _)) => return other < job,
+                Some((other, _)) => return order(other),
+                None if is_older_than(at, MAX_LAG) => return StopOrder::Unknown,
                 None => sleep(wait).await,
             }
         }
-        self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| other < job)
+        self.stop_job(&self.by_manager(other), Some(at)).await.map_or(StopOrder::Unknown, |(other, _)| order(other))
     }
 
     /// Whether the stop that ended this run belongs to the start of another unit, which conflicts with it and is in the
@@ -166,6 +176,12 @@ impl Journal {
             _ => None,
         }))
     }
+}
+
+/// Whether that time, in microseconds since 1970, was this long ago or longer.
+fn is_older_than(at: u64, age: Duration) -> bool {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_micros(at);
+    SystemTime::now().duration_since(at).is_ok_and(|elapsed| elapsed >= age)
 }
 
 fn unreadable(why: &str) -> StopEvidence {

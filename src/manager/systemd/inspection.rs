@@ -160,19 +160,24 @@ impl Systemd {
 
     /// Finds out which was requested first, the stop of the unit or that of a unit that it needs.
     async fn order_stops(&self, unit: &UnitName, run: Option<&str>, related: &mut Related) {
+        let run = run.filter(|run| !run.is_empty());
         for parent in &mut related.parents {
             let name = parent.name.as_str();
-            if let Some(run) = run.filter(|_| parent.left.is_some() || parent.stopping) {
-                // A stop that waits for a unit that is down already did not take it down.
-                let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
-                if self.journal.was_stopped_before(run, name, stop_job).await {
-                    parent.stop_order = StopOrder::WorkerFirst;
+            let has_gone = parent.left.is_some() || parent.stopping;
+            // systemd forgets when a unit was up that it has unloaded.
+            let was_unloaded = parent.active == ActiveState::Inactive && parent.left.is_none();
+            match run {
+                Some(run) if has_gone => {
+                    // A stop that waits for a unit that is down already did not take it down.
+                    let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
+                    if self.journal.was_stopped_before(run, name, stop_job).await {
+                        parent.stop_order = StopOrder::WorkerFirst;
+                    }
                 }
-            } else if parent.active == ActiveState::Inactive && parent.left.is_none() {
-                // systemd has unloaded it, and forgotten when it was up.
-                if self.journal.was_stopped_just_after(unit.as_str(), name).await {
-                    parent.stop_order = StopOrder::ParentFirst;
+                _ if was_unloaded || (run.is_none() && has_gone) => {
+                    parent.stop_order = self.journal.order_of_stops(unit.as_str(), name).await;
                 }
+                _ => {}
             }
         }
     }

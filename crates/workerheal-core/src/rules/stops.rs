@@ -110,15 +110,18 @@ impl Case<'_> {
             && !self.seen.active.is_up()
     }
 
-    /// Whether it needs a unit that is up and of which it is unknown when it last went down, or conflicts with one that
-    /// is up.
+    /// Whether it needs a unit of which it is unknown when it last went down, as that was not asked or the manager has
+    /// unloaded it since, or conflicts with one that is up.
     #[must_use]
     pub fn may_have_been_taken_along(&self) -> bool {
-        let is_unknown = |parent: &Parent| parent.active.is_up() && !parent.stopping && parent.left.is_none();
         // Of one that took its time, that is asked with the first inspection.
-        let may_have_lost_parent =
-            self.seen.deactivation.is_none_or(Deactivation::was_sudden) && self.seen.parents.iter().any(is_unknown);
-        self.history.trigger == Trigger::Automatic && (may_have_lost_parent || !self.seen.conflicts.is_empty())
+        let is_unasked = self.seen.deactivation.is_none_or(Deactivation::was_sudden);
+        let is_unknown = |parent: &Parent| match parent.active {
+            ActiveState::Inactive => parent.left.is_none(),
+            active => active.is_up() && !parent.stopping && parent.left.is_none() && is_unasked,
+        };
+        self.history.trigger == Trigger::Automatic
+            && (self.seen.parents.iter().any(is_unknown) || !self.seen.conflicts.is_empty())
     }
 
     /// Whether it is enabled, and was stopped only because a unit that it conflicts with was started: it comes back after

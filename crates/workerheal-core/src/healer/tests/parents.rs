@@ -1,6 +1,7 @@
 //! Workers that need another unit.
 
 use super::*;
+use crate::units::StopOrder;
 
 #[test]
 fn a_worker_waits_for_the_unit_it_is_bound_to_and_starts_with_it() {
@@ -111,6 +112,36 @@ fn a_held_parent_is_reported_once_whatever_its_state() {
     assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue"]);
     let down = Inspection { parents: vec![fpm(ActiveState::Inactive, false)], ..crashed() };
     assert_eq!(harness.shows("queue", down), [""; 0]);
+}
+
+#[test]
+fn a_stop_is_the_parents_if_the_journal_says_so_of_a_parent_that_was_unloaded() {
+    let detected = "detected queue: expected-but-stopped";
+    let slow = Deactivation { left: SECOND, down: SECOND + Duration::from_millis(1) };
+    for (deactivation, stop_order, first) in [
+        (None, StopOrder::ParentFirst, detected),
+        (Some(slow), StopOrder::ParentFirst, detected),
+        (None, StopOrder::WorkerFirst, ""),
+    ] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        harness.goes("queue", ActiveState::Inactive);
+        // The parent is unloaded already, and maybe the worker.
+        let parent = Parent { name: "stack.target".into(), active: ActiveState::Inactive, ..Parent::default() };
+        let seen = Inspection {
+            active: ActiveState::Inactive,
+            deactivation,
+            began: None,
+            run: Some(String::new()),
+            stop: None,
+            parents: vec![parent.clone()],
+            ..crashed()
+        };
+        assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"]);
+        let parents = vec![Parent { stop_order, ..parent }];
+        let seen = Inspection { stop: Some(StopEvidence::Requested), parents, ..seen };
+        assert_eq!(harness.shows("queue", seen).first().map_or("", |action| action), first);
+    }
 }
 
 #[test]

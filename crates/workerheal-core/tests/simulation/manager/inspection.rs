@@ -150,20 +150,23 @@ impl Manager {
         let stops = child.last_stop().zip(unit.last_stop());
         let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop && !is_down);
         let is_requested = stop == Some(&StopEvidence::Requested);
-        let worker_first = is_requested
-            && if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
-                job < pending.id
-            } else {
-                left.is_some() && stops.is_some_and(|(own, other)| own.0 < other.0 && are_near(own.1, other.1))
-            };
         let is_unloaded = active == ActiveState::Inactive && left.is_none();
-        let parent_first = is_requested
-            && is_unloaded
-            && stops.is_some_and(|(own, other)| other.0 < own.0 && are_near(own.1, other.1));
-        let stop_order = match (worker_first, parent_first) {
-            (true, _) => StopOrder::WorkerFirst,
-            (_, true) => StopOrder::ParentFirst,
-            _ => StopOrder::Unknown,
+        let has_gone = left.is_some() || unit.job().is_some_and(|job| job.kind == JobKind::Stop);
+        let order = if !is_requested {
+            None
+        } else if is_unloaded || (child.invocation().is_none() && has_gone) {
+            stops.filter(|(own, other)| are_near(own.1, other.1)).map(|(own, other)| own.0 < other.0)
+        } else if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
+            (job < pending.id).then_some(true)
+        } else {
+            let is_first =
+                left.is_some() && stops.is_some_and(|(own, other)| own.0 < other.0 && are_near(own.1, other.1));
+            is_first.then_some(true)
+        };
+        let stop_order = match order {
+            Some(true) => StopOrder::WorkerFirst,
+            Some(false) => StopOrder::ParentFirst,
+            None => StopOrder::Unknown,
         };
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
