@@ -103,6 +103,8 @@ pub(super) struct Incident {
     pub given_up: Option<GivenUp>,
     /// The deactivation in which a unit that it needs took it down: that stop was not meant for it.
     pub taken_along: Option<Deactivation>,
+    /// When it was seen to go down in that deactivation, if it was.
+    pub seen_taken_along: Option<Timestamp>,
     /// The deactivation in which it went down together with a unit that it needs and waits for, whatever ended it. Later
     /// the manager may no longer know what it needs, as when its file has become unreadable.
     pub fell_with_parent: Option<Deactivation>,
@@ -184,6 +186,7 @@ impl Incident {
             stop_is_certain: false,
             given_up: None,
             taken_along: None,
+            seen_taken_along: None,
             fell_with_parent: None,
             stopped_after: None,
             inspected_at: now,

@@ -84,6 +84,7 @@ impl Healer {
         let has_changed = case.has_changed_since_given_up();
         let in_doubt = is_in_doubt(&case, &verdict);
         let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
+        let went_down = self.units.get(name).and_then(|unit| unit.went_down);
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
         if let Some(unit) = self.units.get_mut(name).filter(|_| stop_was_of_parent) {
             unit.job_done = None;
@@ -114,6 +115,7 @@ impl Healer {
         }
         incident.taken_along =
             (taken_along && incident.trigger == Trigger::Automatic).then(|| seen.deactivation.unwrap_or_default());
+        incident.seen_taken_along = went_down;
         if fell_with_parent {
             incident.fell_with_parent = seen.deactivation;
         }
@@ -211,7 +213,11 @@ impl Healer {
                 stays_stopped: incident.was_stopped_in(seen),
                 stopped_because: if incident.was_stopped_in(seen) { &incident.off_because } else { "" },
                 stop_replaced_start: unit.is_some_and(|unit| unit.stop_replaced_start),
-                taken_along: incident.taken_along.is_some_and(|then| is_still_down_since(seen, then)),
+                taken_along: incident.taken_along.is_some_and(|then| match seen.deactivation {
+                    Some(deactivation) => is_still_down_since(seen, deactivation, then),
+                    // The manager knows none of a unit that was unloaded since.
+                    None => unit.and_then(|unit| unit.went_down) == incident.seen_taken_along,
+                }),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
                 needs_it_too: seen
                     .parents
@@ -337,11 +343,9 @@ fn is_worth_an_event(verdict: &Verdict) -> bool {
     }
 }
 
-/// Whether it has not run since that deactivation.
-fn is_still_down_since(seen: &Inspection, then: Deactivation) -> bool {
-    // Of a unit that was unloaded since, the manager knows none. It takes a failure that is cleared for another end.
-    seen.deactivation
-        .is_none_or(|it| it == then || (it.left == then.left && seen.began.is_none_or(|began| began <= it.left)))
+/// Whether the last deactivation is that one. The manager takes a failure that is cleared for another end of it.
+fn is_still_down_since(seen: &Inspection, last: Deactivation, then: Deactivation) -> bool {
+    last == then || (last.left == then.left && seen.began.is_none_or(|began| began <= last.left))
 }
 
 /// Whether it is down without an error, and nothing shows that it was stopped.
