@@ -359,6 +359,7 @@ fn ended_by_itself(seen: &Inspection) -> bool {
 fn is_in_doubt(case: &Case, verdict: &Verdict) -> bool {
     let is_unsearched = case.seen.stop.is_none();
     ((*verdict == Verdict::Start || wants_evidence(verdict)) && case.may_have_been_stopped())
+        || (wants_evidence(verdict) && is_unsearched && case.may_have_been_taken_along())
         || (*verdict == Verdict::Stopped
             && is_unsearched
             && !case.was_stopped_while_down()

@@ -42,17 +42,18 @@ impl Case<'_> {
     }
 
     /// Whether the stop of a worker that waited to be started was that of a unit that it needs, which goes down at the
-    /// same time. Of a worker that is down and does not wait, the manager drops a stop that is not meant for it.
+    /// same time, or came with the start of a unit that it conflicts with. Of a worker that is down and does not wait, the manager drops a stop that is not meant for it.
     pub(crate) fn stop_was_of_parent(&self) -> bool {
         let Some(before) = self.history.job_done_before.filter(|_| self.history.stop_replaced_start) else {
             return false;
         };
         let ended = self.seen.at.saturating_sub(before);
-        self.seen.parents.iter().any(|parent| match parent.down {
-            Some(down) => down.abs_diff(ended) <= TAKEN_ALONG_WITHIN,
-            // One that goes down without a stop job is being restarted.
-            None => parent.stopping && before <= TAKEN_ALONG_WITHIN,
-        })
+        self.was_displaced()
+            || self.seen.parents.iter().any(|parent| match parent.down {
+                Some(down) => down.abs_diff(ended) <= TAKEN_ALONG_WITHIN,
+                // One that goes down without a stop job is being restarted.
+                None => parent.stopping && before <= TAKEN_ALONG_WITHIN,
+            })
     }
 
     /// The group that was stopped while the worker was down or waiting: that stop was meant for it too.

@@ -28,7 +28,8 @@
 //! - a stop of a unit that is not loaded, while a requested heal is about to start it;
 //! - a person's start within 50 ms of their own stop, in the moment of a start by the healer;
 //! - a disable while the worker comes up, which counts as one while it was down;
-//! - the end of a job that an isolate cancels, or that was pending when a heal was requested: it looks like a stop;
+//! - the end of a job that an isolate cancels, or that was pending, or ended within 50 ms, when a heal was
+//!   requested: it looks like a stop;
 //! - what a unit that went down needed, if its file became unreadable at that moment.
 //!
 //! # Coverage

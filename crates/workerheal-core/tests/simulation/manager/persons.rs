@@ -110,11 +110,14 @@ impl Manager {
     /// Requests a heal, which supersedes earlier requests.
     pub fn person_wants_it_healed(&mut self, index: usize) {
         let has_job = self.model.unit(UnitId(index)).job().is_some();
+        let now = self.model.now();
         let truth = &mut self.truth[index];
+        // Its signals may still be under way.
+        let was_just_stopped = truth.last_stop.is_some_and(|at| now <= at + Duration::from_millis(50));
         (truth.stopped, truth.cleared, truth.disabled_while_down) = (false, false, false);
         truth.obey = None;
         // The end of a pending stop looks like a newer one.
-        truth.looks_stopped |= has_job;
+        truth.looks_stopped |= has_job || was_just_stopped;
         (truth.wanted, truth.file_seen) = (true, false);
     }
 
