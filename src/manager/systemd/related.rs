@@ -204,9 +204,11 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
     if with_history && parent.active.is_up() {
         parent.since = connection.moment(&parent.name, "ActiveEnterTimestampMonotonic").await?;
     }
+    if parent.active.is_down() || parent.stopping {
+        parent.stops_when_unneeded = flag(&connection.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
+    }
     if parent.active.is_down() {
         parent.down = connection.moment(&parent.name, "InactiveEnterTimestampMonotonic").await?;
-        parent.stops_when_unneeded = flag(&connection.property(&parent.name, wire::UNIT, "StopWhenUnneeded").await?);
         parent.finished = parent.active != ActiveState::Failed
             && kind(&parent.name) == "service"
             && has_finished(connection, &parent.name).await?;

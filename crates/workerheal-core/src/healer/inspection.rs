@@ -216,7 +216,10 @@ impl Healer {
                 taken_along: incident.taken_along.is_some_and(|then| match seen.deactivation {
                     Some(deactivation) => is_still_down_since(seen, deactivation, then),
                     // The manager knows none of a unit that was unloaded since.
-                    None => unit.and_then(|unit| unit.went_down) == incident.seen_taken_along,
+                    None => {
+                        incident.seen_taken_along.is_some()
+                            && incident.seen_taken_along == unit.and_then(|unit| unit.went_down)
+                    }
                 }),
                 fell_with_parent: incident.fell_with_parent.is_some() && incident.fell_with_parent == seen.deactivation,
                 needs_it_too: seen

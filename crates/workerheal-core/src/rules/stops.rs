@@ -48,8 +48,10 @@ impl Case<'_> {
             return false;
         };
         let ended = self.seen.at.saturating_sub(before);
+        // One that is stopped when no unit needs it goes down because of this stop.
+        let mut parents = self.seen.parents.iter().filter(|parent| !parent.stops_when_unneeded);
         self.was_displaced()
-            || self.seen.parents.iter().any(|parent| match parent.down {
+            || parents.any(|parent| match parent.down {
                 Some(down) => down.abs_diff(ended) <= TAKEN_ALONG_WITHIN,
                 // One that goes down without a stop job is being restarted.
                 None => parent.stopping && before <= TAKEN_ALONG_WITHIN,

@@ -57,7 +57,7 @@ pub struct Parent {
     pub down: Option<Duration>,
     /// Whether it is a oneshot that has finished. It need not be up, and a start of the worker would run it again.
     pub finished: bool,
-    /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`).
+    /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`), if it is down or being stopped.
     pub stops_when_unneeded: bool,
     /// Whether the worker can run without it (`StopPropagatedFrom=`).
     pub is_optional: bool,

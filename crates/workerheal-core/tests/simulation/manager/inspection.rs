@@ -151,7 +151,8 @@ impl Manager {
         let stop_job = unit.job().filter(|job| job.kind == JobKind::Stop && !is_down);
         let is_requested = stop == Some(&StopEvidence::Requested);
         let is_unloaded = active == ActiveState::Inactive && left.is_none();
-        let has_gone = left.is_some() || unit.job().is_some_and(|job| job.kind == JobKind::Stop);
+        let stopping = unit.job().is_some_and(|job| job.kind == JobKind::Stop);
+        let has_gone = left.is_some() || stopping;
         let order = if !is_requested {
             None
         } else if is_unloaded || (child.invocation().is_none() && has_gone) {
@@ -171,14 +172,14 @@ impl Manager {
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
             active: state(active),
-            stopping: unit.job().is_some_and(|job| job.kind == JobKind::Stop),
+            stopping,
             left,
             since: unit.active_enter().filter(|_| with_history && active.is_up()),
             finished: active == ActiveState::Inactive
                 && spec.kind == Type::Oneshot
                 && unit.result() == crate::model::ServiceResult::Success
                 && unit.inactive_exit().is_some(),
-            stops_when_unneeded: is_down && spec.stop_when_unneeded,
+            stops_when_unneeded: (is_down || stopping) && spec.stop_when_unneeded,
             is_optional: false,
             stop_order,
             down: unit.inactive_enter().filter(|_| is_down),

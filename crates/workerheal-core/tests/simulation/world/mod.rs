@@ -346,6 +346,8 @@ impl World {
         if let Fact::Inspected(name, InspectionId { purpose: Purpose::Attempt, .. }, Ok(seen)) = fact
             && seen.displaced_by.is_some()
             && seen.active.is_down()
+            // One that was still starting looks as if it was stopped by hand.
+            && seen.deactivation.is_some_and(|it| seen.began.is_none_or(|began| began <= it.left))
             && !self.laws.frozen
             && let Some(unit) = self.names.iter().position(|it| it == name)
         {
