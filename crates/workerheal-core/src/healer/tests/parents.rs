@@ -145,6 +145,59 @@ fn a_stop_is_the_parents_if_the_journal_says_so_of_a_parent_that_was_unloaded() 
 }
 
 #[test]
+fn a_worker_that_came_back_with_its_parent_and_is_stopped_and_unloaded_stays_down() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Inactive);
+    let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Inactive, false) };
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        deactivation: Some(Deactivation { left: SECOND, down: SECOND }),
+        stop: Some(StopEvidence::Requested),
+        parents: vec![parent.clone()],
+        ..crashed()
+    };
+    harness.shows("queue", seen.clone());
+    harness.goes("lerd-php85-fpm", ActiveState::Active);
+    let back = Parent { active: ActiveState::Active, since: Some(9 * SECOND), ..parent };
+    let seen = Inspection { parents: vec![back], ..seen };
+    assert_eq!(harness.shows("queue", seen.clone()), ["starting queue #1", "start queue"]);
+    harness.goes("queue", ActiveState::Active);
+    harness.ends("queue", Outcome::Done);
+    harness.after(SECOND);
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Inactive);
+    let unloaded = Inspection { deactivation: None, began: None, run: Some(String::new()), stop: None, ..seen };
+    let actions = harness.shows("queue", unloaded);
+    assert!(actions.iter().any(|action| action.starts_with("stopped queue")), "{actions:?}");
+    assert!(!actions.iter().any(|action| action == "start queue"), "{actions:?}");
+}
+
+#[test]
+fn a_worker_whose_wait_for_a_restart_was_ended_with_its_parent_comes_back() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Inactive);
+    let parent = Parent { left: Some(SECOND), ..fpm(ActiveState::Deactivating, true) };
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        deactivation: Some(Deactivation { left: SECOND, down: SECOND }),
+        stop: None,
+        parents: vec![parent.clone()],
+        ..crashed()
+    };
+    let actions = harness.shows("queue", seen.clone());
+    assert!(actions.iter().any(|action| action.starts_with("held queue: it needs")), "{actions:?}");
+    harness.goes("lerd-php85-fpm", ActiveState::Active);
+    // Not asked yet when that was down: it died in an instant.
+    let back = Parent { active: ActiveState::Active, stopping: false, left: None, ..parent.clone() };
+    let seen = Inspection { parents: vec![back.clone()], ..seen };
+    assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"]);
+    let asked = Parent { left: Some(SECOND), since: Some(9 * SECOND), ..back };
+    let seen = Inspection { parents: vec![asked], stop: Some(StopEvidence::Requested), ..seen };
+    assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
+}
+
+#[test]
 fn the_end_of_a_stop_that_a_new_daemon_finds_under_way_is_no_second_stop() {
     let mut harness = Harness::new();
     let stopping = UnitStatus { has_job: true, ..status("queue", ActiveState::Deactivating) };
