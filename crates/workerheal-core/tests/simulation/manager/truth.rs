@@ -299,12 +299,18 @@ impl Manager {
             && !self.partners(index).any(|it| self.is_up_or_coming(it))
     }
 
-    /// Whether a unit that it needs took it along, or was down at some time since a second before it began to go down.
+    /// Whether a unit that it needs took it along, or was down at some time since a second before it began to go down, or
+    /// it may have given way to a unit that it conflicts with.
     pub fn went_with_a_parent(&self, index: usize) -> bool {
         if self.truth[index].taken_along || self.truth[index].displaced {
             return true;
         }
         let unit = self.model.unit(UnitId(index));
+        let stop = unit.last_stop().map(|(job, _)| job);
+        if self.partners(index).any(|it| self.model.unit(it).last_start().is_some_and(|start| Some(start) < stop)) {
+            // The start of a unit that it conflicts with may have stopped it.
+            return true;
+        }
         // A unit that was unloaded since has no times.
         let down = unit.inactive_enter().min(unit.active_exit()).or(unit.inactive_enter());
         let Some(down) = down.or(self.truth[index].down) else { return false };
