@@ -42,7 +42,8 @@ impl Case<'_> {
     }
 
     /// Whether the stop of a worker that waited to be started was that of a unit that it needs, which goes down at the
-    /// same time, or came with the start of a unit that it conflicts with. Of a worker that is down and does not wait, the manager drops a stop that is not meant for it.
+    /// same time, or came with the start of a unit that it conflicts with. Of a worker that is down and does not wait,
+    /// the manager drops a stop that is not meant for it.
     pub(crate) fn stop_was_of_parent(&self) -> bool {
         let Some(before) = self.history.job_done_before.filter(|_| self.history.stop_replaced_start) else {
             return false;
