@@ -77,8 +77,8 @@ pub enum StopOrder {
     ParentFirst,
 }
 
-/// A group whose stop is meant for all its members, including those that are down: `PartOf=`, `StopPropagatedFrom=` or `Slice=`. systemd
-/// signals that stop for the members that were up, and drops it for the others.
+/// A group whose stop is meant for all its members, including those that are down: `PartOf=`, `StopPropagatedFrom=` or
+/// `Slice=`. systemd signals that stop for the members that were up, and drops it for the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoppedGroup {
     /// Full name, of any unit type.
