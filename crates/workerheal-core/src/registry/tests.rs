@@ -43,6 +43,27 @@ fn the_first_errors_are_reported_and_all_are_counted() {
 }
 
 #[test]
+fn the_number_of_workers_in_all_lists_is_limited() {
+    let named = |count: usize| (0..count).map(|number| number.to_string()).collect::<BTreeSet<_>>();
+    let with = |paused: usize| {
+        let site = Site {
+            paused_workers: named(paused),
+            idle_suspended_workers: named(3),
+            worktree_idle_suspended: [("a".to_owned(), named(2)), ("b".to_owned(), named(4))].into(),
+            ..Site::new("shop", "/srv/shop")
+        };
+        let mut entries = Entries::default();
+        entries.add(site, Lines::default());
+        Registry::new(entries)
+    };
+    // Each worktree counts as one, too.
+    let others = 3 + (2 + 1) + (4 + 1);
+    assert!(with(MAX_WORKERS - others).is_ok());
+    let error = with(MAX_WORKERS - others + 1).unwrap_err().to_string();
+    assert_eq!(error, format!("there are too many workers in the lists; the limit is {MAX_WORKERS}"));
+}
+
+#[test]
 fn a_name_that_cannot_be_used_is_claimed() {
     let mut entries = entries(&[("shop", 1)]);
     entries.add_unusable(ParseError::whole("paused is no list", None), Some("api".to_owned()));

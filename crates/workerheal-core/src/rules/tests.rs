@@ -4,7 +4,7 @@ use super::*;
 use crate::pauses::{Pauses, Target};
 use crate::policy::Policy;
 use crate::registry::{Registry, Site};
-use crate::units::{ActiveState, Deactivation, Parent, Restarts, ServiceResult, StopOrder, StoppedGroup};
+use crate::units::{ActiveState, Deactivation, Parent, Restarts, ServiceResult, StopOrder, StoppedGroup, TriggerUnit};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -255,6 +255,19 @@ fn a_worker_is_expected_to_be_up_if_it_is_enabled_and_nothing_else_decides() {
     ] {
         assert_eq!(judged(&well), WELL, "{well:?}");
     }
+}
+
+#[test]
+fn a_failed_oneshot_is_started_by_name_and_otherwise_left_to_its_trigger() {
+    let request = || History { trigger: Trigger::Request, ..unknown() };
+    let timer = TriggerUnit { name: "app.timer".into(), active: ActiveState::Active };
+    let triggered = Inspection { oneshot: true, triggers: vec![timer.clone()], ..crashed() };
+    let held = Verdict::Held(Refusal::LeftToTrigger(timer));
+    assert_eq!(by_rule(&triggered), is(State::Failed, held));
+    assert_eq!(judged(&triggered, request()), is(State::Failed, Verdict::Start));
+    let alone = Inspection { oneshot: true, ..crashed() };
+    assert_eq!(by_rule(&alone), is(State::Failed, Verdict::Held(Refusal::OneshotEnded)));
+    assert_eq!(judged(&alone, request()), is(State::Failed, Verdict::Start));
 }
 
 #[test]

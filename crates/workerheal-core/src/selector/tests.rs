@@ -127,6 +127,7 @@ fn the_directories_that_a_unit_must_not_work_in_to_be_a_worktrees_are_those_of_s
         rivals.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(rivals(&["ws", "feat", "other"], "lerd-vite-ws-feat"), "/srv/feat /srv/ws");
+    assert_eq!(rivals(&["ws", "other"], "lerd-vite-ws-feat"), "/srv/ws", "there need not be a site at its end");
     assert_eq!(rivals(&["ws", "other"], "lerd-vite-ws"), "", "the name decides");
     assert_eq!(rivals(&["ws"], "ssh"), "");
 }
@@ -141,6 +142,7 @@ fn further_units_are_covered_without_a_site() {
     assert_eq!(who("lerd-fp-app"), "/lerd-fp-app", "asked for by name");
     assert_eq!(who("ssh"), "-");
     assert_eq!(selector.patterns(), ["lerd-*.service", "celery@*.service", "lerd-fp-app.service"]);
+    assert!(selector.also_watched().eq(["celery@*.service", "lerd-fp-app.service"]));
 }
 
 #[test]
