@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use crate::core::event::{Event, Phase};
 use crate::core::text;
 
-/// Variables that systemd sets for a service, systemd.exec(5); the command does not inherit them.
-const HOOK_VARIABLES: [&str; 9] = [
+/// Variables that systemd sets for a service, systemd.exec(5), and those by which the packaged units keep the memory of
+/// this program small. The command does not inherit them.
+const HOOK_VARIABLES: [&str; 12] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -25,6 +26,9 @@ const HOOK_VARIABLES: [&str; 9] = [
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "SYSTEMD_EXEC_PID",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
 ];
 /// Maximum number of running commands.
 const MAX_RUNNING: usize = 4;

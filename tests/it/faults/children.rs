@@ -14,14 +14,15 @@ fn the_on_event_command_does_not_inherit_the_daemons_manager_variables() {
         "refresh: 100ms\nheal: {{stable_after: 50ms}}\non_event: [sh, -c, \"env >{reported}.new; mv {reported}.new {reported}\"]\n"
     ));
     world.workers([QUEUE]);
-    world.write_unit("workerheal.service.d/env.conf", "[Service]\nEnvironment=MINE=kept\n");
+    world.write_unit("workerheal.service.d/env.conf", "[Service]\nEnvironment=MINE=kept MALLOC_ARENA_MAX=1\n");
     world.daemon_reload();
     world.start_daemon();
     world.crash(QUEUE);
     let environment = world.wait_until("the command to be run", SOON, || fs::read_to_string(&reported).ok());
     assert!(environment.contains("MINE=kept\n"), "{environment}");
     assert!(environment.contains("HOME="), "{environment}");
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS"] {
+    let own = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS"];
+    for name in own.into_iter().chain(["MALLOC_ARENA_MAX"]) {
         assert!(!environment.lines().any(|line| line.starts_with(&format!("{name}="))), "{name} in {environment}");
     }
 }
