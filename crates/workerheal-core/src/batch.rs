@@ -302,7 +302,9 @@ mod tests {
     fn refused_workers_have_a_start_and_an_end() {
         let refused = Failure { worker: worker("x"), error: "the site myapp is paused".into() };
         let mut batch = Batch::new(&Plan { refused: vec![refused], ..Plan::default() });
-        assert_eq!(published(&mut batch), "starting x, failed x");
+        let events: Vec<Event> = std::iter::from_fn(|| batch.take()).collect();
+        assert_eq!(events.iter().map(|event| event.phase).collect::<Vec<_>>(), [Phase::Starting, Phase::Failed]);
+        assert_eq!(events[1].error, "the site myapp is paused");
         assert!(batch.is_done());
     }
 
