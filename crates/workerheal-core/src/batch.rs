@@ -304,7 +304,7 @@ mod tests {
         let mut batch = Batch::new(&Plan { refused: vec![refused], ..Plan::default() });
         let events: Vec<Event> = std::iter::from_fn(|| batch.take()).collect();
         assert_eq!(events.iter().map(|event| event.phase).collect::<Vec<_>>(), [Phase::Starting, Phase::Failed]);
-        assert_eq!(events[1].error, "the site myapp is paused");
+        assert_eq!((events[1].site.as_str(), events[1].error.as_str()), ("myapp", "the site myapp is paused"));
         assert!(batch.is_done());
     }
 
