@@ -265,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_attempt_belongs_to_the_failure_and_what_follows_a_give_up_is_another() {
+        use Phase::{Detected, Failed, GaveUp};
+        for (phase, failures) in [(Failed, 1), (GaveUp, 2)] {
+            let tally = tally(&[("queue", Detected, 9, None), ("queue", phase, 8, None), ("queue", Detected, 7, None)]);
+            assert_eq!(tally.figures(ago(0)).failures, failures, "{phase:?}");
+        }
+    }
+
+    #[test]
     fn a_stop_and_a_start_by_hand_are_no_failure() {
         let mut tally = tally(&[("queue", Phase::Stopped, 9, None)]);
         let event = |reason: &str, phase| Event {
