@@ -15,7 +15,7 @@ mutants() { # OUTPUT and further arguments; a status of 2 says that mutants were
         --minimum-test-timeout 60 --output "$output" "$@" || test $? -le 3
 }
 
-# Incremental builds with few optimizations take a quarter of the time.
+# A mutant is built incrementally and with few optimizations: the build takes longer than the tests.
 export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_OPT_LEVEL=1 CARGO_PROFILE_SIM_DEBUG=0
 mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin -- --lib
 

@@ -66,15 +66,11 @@ impl Journal {
     /// one of them is not in the journal. Their names identify them: a unit that the manager has unloaded has no run.
     pub async fn order_of_stops(&self, unit: &str, other: &str) -> StopOrder {
         let Some((job, at)) = self.stop_job(&self.by_manager(unit), None).await else { return StopOrder::Unknown };
-        let order = |other: u64| if other < job { StopOrder::ParentFirst } else { StopOrder::WorkerFirst };
-        for wait in NEXT_STOP_DELAYS {
-            match self.stop_job(&self.by_manager(other), Some(at)).await {
-                Some((other, _)) => return order(other),
-                None if is_older_than(at, MAX_LAG) => return StopOrder::Unknown,
-                None => sleep(wait).await,
-            }
+        match self.written_job(&self.by_manager(other), &["stop"], Some(at), &NEXT_STOP_DELAYS).await {
+            Some((other, _)) if other < job => StopOrder::ParentFirst,
+            Some(_) => StopOrder::WorkerFirst,
+            None => StopOrder::Unknown,
         }
-        self.stop_job(&self.by_manager(other), Some(at)).await.map_or(StopOrder::Unknown, |(other, _)| order(other))
     }
 
     /// Whether the stop that ended this run belongs to the start of another unit, which conflicts with it and is in the
@@ -85,19 +81,31 @@ impl Journal {
         if let Some(pending) = pending {
             return pending < stop;
         }
-        let started = self.of_run(other);
-        for wait in CATCH_UP_DELAYS {
-            match self.job(&started, &["start", "restart"], None).await {
-                Some((start, _)) => return start < stop,
-                None => sleep(wait).await,
-            }
-        }
-        false
+        let start = self.written_job(&self.of_run(other), &["start", "restart"], None, &CATCH_UP_DELAYS).await;
+        start.is_some_and(|(start, _)| start < stop)
     }
 
     /// The number and the time (microseconds since 1970) of the last stop, if one is in the journal, and near that time.
     async fn stop_job(&self, matches: &[String], near: Option<u64>) -> Option<(u64, u64)> {
         self.job(matches, &["stop"], near).await
+    }
+
+    /// The same of the last job of these kinds, which may still be on its way to the journal.
+    async fn written_job(
+        &self,
+        matches: &[String],
+        kinds: &[&str],
+        near: Option<u64>,
+        delays: &[Duration],
+    ) -> Option<(u64, u64)> {
+        for wait in delays {
+            match self.job(matches, kinds, near).await {
+                None if near.is_some_and(|at| is_older_than(at, MAX_LAG)) => return None,
+                None => sleep(*wait).await,
+                found => return found,
+            }
+        }
+        self.job(matches, kinds, near).await
     }
 
     /// The same of the last job of these kinds.

@@ -169,7 +169,6 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         has_conflicts: false,
         stopped_groups: Vec::new(),
         triggers: agent.and_then(|agent| agent.starts.trigger).map(trigger).into_iter().collect(),
-        failed_sockets: Vec::new(),
         clearable: true,
         since: None,
         working_directory: agent.and_then(|agent| agent.working_directory.clone()),

@@ -151,7 +151,6 @@ impl Systemd {
             has_conflicts: dependencies.has_conflicts(),
             stopped_groups: related.stopped_groups,
             triggers: related.triggers,
-            failed_sockets: related.failed_sockets,
             clearable,
             stop,
             said: None,

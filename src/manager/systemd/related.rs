@@ -43,7 +43,6 @@ pub(super) struct Related {
     /// The numbers of the start jobs that are queued or running for those, by name.
     pub start_jobs: HashMap<String, u64>,
     pub stopped_groups: Vec<StoppedGroup>,
-    pub failed_sockets: Vec<String>,
     pub triggers: Vec<TriggerUnit>,
 }
 
@@ -136,9 +135,6 @@ impl Systemd {
                     related.start_jobs.insert(line.name.clone(), job);
                 }
                 related.conflicts.push(line.name.clone());
-            }
-            if kind(&line.name) == "socket" && line.active == ActiveState::Failed {
-                related.failed_sockets.push(line.name.clone());
             }
             if triggers.contains(&line.name) {
                 related.triggers.push(TriggerUnit { name: line.name.clone(), active: line.active });

@@ -35,7 +35,7 @@ impl Case<'_> {
             restart: seen.active.is_up(),
             // A conflicting unit may come up between the inspection and the start.
             alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
-            first: seen.failed_triggers().chain(unneeded).collect(),
+            first: seen.failed_triggers().map(str::to_owned).chain(unneeded).collect(),
             clearable: seen.clearable,
         }
     }

@@ -29,13 +29,13 @@ impl Case<'_> {
         match seen.active {
             ActiveState::Failed => Some(self.failure()),
             ActiveState::Inactive if cleared => Some(self.failure()),
-            ActiveState::Inactive if !seen.failed_sockets.is_empty() && seen.load == LoadState::Loaded => {
+            ActiveState::Inactive if seen.failed_sockets().next().is_some() && seen.load == LoadState::Loaded => {
                 Some(State::Unreachable)
             }
             ActiveState::Inactive if self.is_expected() => Some(State::ExpectedButStopped),
             ActiveState::Activating | ActiveState::Deactivating if self.is_overdue() => Some(State::Stuck),
             _ if self.is_looping() => Some(State::CrashLooping),
-            active if active.is_up() && !seen.failed_sockets.is_empty() => Some(State::Unreachable),
+            active if active.is_up() && seen.failed_sockets().next().is_some() => Some(State::Unreachable),
             active if active.is_up() => self.history.refuses.map(|_| State::Unreachable),
             _ => None,
         }

@@ -303,8 +303,6 @@ pub struct Inspection {
     pub stopped_groups: Vec<StoppedGroup>,
     /// Timers, paths and sockets that start it (`TriggeredBy=`).
     pub triggers: Vec<TriggerUnit>,
-    /// Triggers of it that are sockets and have failed: its clients cannot reach it.
-    pub failed_sockets: Vec<String>,
     /// Whether its failure can be cleared without losing the unit: a transient unit, or one whose file is gone, would
     /// be unloaded and could not be loaded again.
     pub clearable: bool,
@@ -350,10 +348,13 @@ impl Inspection {
     }
 
     /// Its triggers that have failed, by name.
-    pub fn failed_triggers(&self) -> impl Iterator<Item = String> {
-        let other = |it: &&TriggerUnit| it.active == ActiveState::Failed && !self.failed_sockets.contains(&it.name);
-        let others = self.triggers.iter().filter(other).map(|trigger| &trigger.name);
-        self.failed_sockets.iter().chain(others).cloned()
+    pub fn failed_triggers(&self) -> impl Iterator<Item = &str> {
+        self.triggers.iter().filter(|it| it.active == ActiveState::Failed).map(|trigger| trigger.name.as_str())
+    }
+
+    /// Those of them that are sockets: its clients cannot reach it.
+    pub fn failed_sockets(&self) -> impl Iterator<Item = &str> {
+        self.failed_triggers().filter(|name| name.ends_with(".socket"))
     }
 
     /// The trigger that decides when the unit runs, if there is one: one that is not down, before others.
@@ -412,7 +413,6 @@ impl Inspection {
             has_conflicts: false,
             stopped_groups: Vec::new(),
             triggers: Vec::new(),
-            failed_sockets: Vec::new(),
             clearable: true,
             stop: None,
             said: None,

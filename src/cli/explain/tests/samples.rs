@@ -278,8 +278,10 @@ fn unhealthy() -> Vec<Sample> {
             let limit = Some(Duration::from_secs(270));
             seen.transition = Some(Transition { lasts: Duration::from_secs(600), limit });
         }),
-        Sample::up("socket_failed", "It is up, and its socket has failed.")
-            .seen(|seen| seen.failed_sockets = vec!["lerd-queue-myapp.socket".into()]),
+        Sample::up("socket_failed", "It is up, and its socket has failed.").seen(|seen| {
+            let name = "lerd-queue-myapp.socket".into();
+            seen.triggers = vec![TriggerUnit { name, active: ActiveState::Failed }];
+        }),
         Sample::new("conflict_up", "Maintenance is under way, with which it conflicts.")
             .seen(|seen| seen.conflicts = vec!["maintenance.service".into()]),
         Sample::new("its_own_start_waits", "Its start is ordered after another unit, which is on its way up.")

@@ -162,8 +162,8 @@ impl Wording<'_> {
                 "it failed, and has not come up since".to_owned()
             }
             State::Stuck => return self.stuck(),
-            State::Unreachable if !seen.failed_sockets.is_empty() => {
-                let sockets = seen.failed_sockets.join(", ");
+            State::Unreachable if seen.failed_sockets().next().is_some() => {
+                let sockets = seen.failed_sockets().collect::<Vec<_>>().join(", ");
                 return found(
                     &format!("its socket {sockets} has failed, so that its clients reach nothing"),
                     listed(evidence),

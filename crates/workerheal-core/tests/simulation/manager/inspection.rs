@@ -72,8 +72,6 @@ impl Manager {
         let changes = matches!(unit.active(), ActiveState::Activating | ActiveState::Deactivating);
         let triggers: Vec<usize> = (0..UNITS).filter(|it| self.triggers(*it, index)).collect();
         let full_name = |index: &usize| scenario::full_name(*index, &self.specs[*index]);
-        let has_failed = |index: &&usize| self.model.unit(UnitId(**index)).active() == ActiveState::Failed;
-        let is_socket = |index: &&usize| self.specs[**index].kind == Type::Socket;
         let seen = Inspection {
             load: load(unit.load()),
             active,
@@ -112,7 +110,6 @@ impl Manager {
             conflicts: self.partners(index).filter(|it| self.is_up_or_coming(*it)).map(|it| full_name(&it.0)).collect(),
             has_conflicts: self.partners(index).next().is_some(),
             stopped_groups: self.stopped_groups(unit),
-            failed_sockets: triggers.iter().filter(is_socket).filter(has_failed).map(full_name).collect(),
             triggers: triggers
                 .iter()
                 .map(|it| TriggerUnit { name: full_name(it), active: state(self.model.unit(UnitId(*it)).active()) })
