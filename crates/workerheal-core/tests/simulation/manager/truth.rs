@@ -366,8 +366,9 @@ impl Manager {
         }
     }
 
-    /// The daemon was killed before it had saved its state.
-    pub fn state_is_lost(&mut self) {
+    /// The daemon was killed before it had saved its state. `has_file` says of which units the state that was saved
+    /// before has the file.
+    pub fn state_is_lost(&mut self, has_file: impl Fn(usize) -> bool) {
         for (index, truth) in self.truth.iter_mut().enumerate() {
             let unit = self.model.unit(UnitId(index));
             let logged = unit.invocation().is_some_and(|run| unit.is_stop_logged(run));
@@ -375,6 +376,7 @@ impl Manager {
             // That request may not have been saved, and neither an earlier stop.
             truth.cleared |= truth.wanted;
             truth.disabled_while_down = false;
+            truth.file_seen &= has_file(index);
         }
     }
 

@@ -198,7 +198,11 @@ impl World {
                 record.uncertain = true;
                 record.forgiven += 1;
             }
-            self.manager.state_is_lost();
+            let saved = self.written.as_ref().map(|written| &written.saved_state.workers);
+            let names = &self.names;
+            let has_file =
+                |unit: usize| saved.and_then(|it| it.get(&names[unit])).is_some_and(|it| it.at_failure.is_some());
+            self.manager.state_is_lost(has_file);
         } else {
             self.write()?;
         }
