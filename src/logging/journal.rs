@@ -82,9 +82,7 @@ impl Socket {
 }
 
 impl Sink for Socket {
-    /// Entries in a datagram are separated by an empty line, as in the export format.
-    const BATCH: (usize, &'static [u8]) = (64, b"\n");
-
+    /// A datagram has one entry: of several, journald 257 drops all but the first.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         // By its path each time: it may have been created again.
         self.0.send_to(line, SOCKET).map(drop)

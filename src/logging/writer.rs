@@ -3,8 +3,7 @@
 //! written once there is room.
 //!
 //! A line is written at once. While there are many, as in a storm, they are gathered for some milliseconds and written
-//! together, if the destination supports that: each write wakes the journal, which then competes with the service
-//! manager.
+//! one after another: a write wakes the journal, which then competes with the service manager.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,19 +14,14 @@ use std::time::{Duration, Instant};
 const MAX_QUEUED_LINES: usize = 16 * 1024;
 /// Maximum size of queued lines, in bytes.
 const MAX_QUEUED_BYTES: usize = 8 * 1024 * 1024;
-/// Maximum size of lines that are written together, in bytes: they have to fit into one datagram.
-const MAX_TOGETHER_BYTES: usize = 32 * 1024;
-/// How long lines are gathered after several were written together.
+/// How long lines are gathered after several were written in a row.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 /// Delay before a failed write is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// A destination of lines.
 pub(super) trait Sink: Send + 'static {
-    /// Maximum number of lines that it takes in one write, and what separates them.
-    const BATCH: (usize, &'static [u8]) = (1, b"");
-
-    /// Writes a line, or several, however long that takes.
+    /// Writes a line, however long that takes.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
 
     /// Whether to try the same line again after this error.
@@ -67,17 +61,10 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// As many lines as fit together; empty only if there are none.
-    fn take_together(&mut self, most: usize) -> Vec<Vec<u8>> {
-        let mut bytes = 0;
-        let fits = |line: &&Vec<u8>| {
-            bytes += line.len();
-            bytes <= MAX_TOGETHER_BYTES
-        };
-        let count = self.lines.iter().take(most).take_while(fits).count().max(1).min(self.lines.len());
-        let lines: Vec<Vec<u8>> = self.lines.drain(..count).collect();
-        self.bytes -= lines.iter().map(Vec::len).sum::<usize>();
-        lines
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let line = self.lines.pop_front()?;
+        self.bytes -= line.len();
+        Some(line)
     }
 }
 
@@ -116,50 +103,46 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all<S: Sink>(&self, mut sink: S) {
+    fn write_all(&self, mut sink: impl Sink) {
+        let mut in_a_row = 0_u64;
         loop {
-            let lines = self.next(&sink);
-            if let [line] = lines.as_slice() {
-                write(&mut sink, line);
-                continue;
+            let (line, has_waited) = self.next(&sink);
+            in_a_row = if has_waited { 1 } else { in_a_row + 1 };
+            write(&mut sink, &line);
+            if in_a_row > 1 && self.queue().lines.is_empty() {
+                std::thread::sleep(GATHER_TIME);
             }
-            if !write(&mut sink, &lines.join(S::BATCH.1)) {
-                for line in &lines {
-                    let _ = write(&mut sink, line);
-                }
-            }
-            std::thread::sleep(GATHER_TIME);
         }
     }
 
-    /// The next lines; waits until there is one.
-    fn next<S: Sink>(&self, sink: &S) -> Vec<Vec<u8>> {
+    /// The next line, and whether it had to be waited for.
+    fn next(&self, sink: &impl Sink) -> (Vec<u8>, bool) {
         let mut queue = self.queue();
+        let mut has_waited = false;
         loop {
-            let lines = queue.take_together(S::BATCH.0);
-            if !lines.is_empty() {
+            if let Some(line) = queue.take() {
                 queue.busy = true;
-                return lines;
+                return (line, has_waited);
             }
             if queue.missing > 0 {
                 queue.busy = true;
-                return vec![sink.missing(std::mem::take(&mut queue.missing))];
+                return (sink.missing(std::mem::take(&mut queue.missing)), has_waited);
             }
             queue.busy = false;
             self.emptied.notify_all();
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            has_waited = true;
         }
     }
 }
 
-/// Writes, and retries while that may help. Returns whether it was written.
-fn write(sink: &mut impl Sink, bytes: &[u8]) -> bool {
-    loop {
-        match sink.write(bytes) {
-            Ok(()) => return true,
-            Err(error) if !sink.may_pass(&error) => return false,
-            Err(_) => std::thread::sleep(RETRY_DELAY),
+/// Writes a line, and retries while that may help.
+fn write(sink: &mut impl Sink, line: &[u8]) {
+    while let Err(error) = sink.write(line) {
+        if !sink.may_pass(&error) {
+            return;
         }
+        std::thread::sleep(RETRY_DELAY);
     }
 }
 
@@ -186,45 +169,21 @@ mod tests {
         }
     }
 
-    /// A sink that accepts several lines at once, but not all of them.
-    struct Wide(Sender<String>);
-
-    impl Sink for Wide {
-        const BATCH: (usize, &'static [u8]) = (3, b"+");
-
-        fn write(&mut self, line: &[u8]) -> io::Result<()> {
-            let text = String::from_utf8_lossy(line).into_owned();
-            if text.contains('+') && text.contains("wrong") {
-                return Err(io::ErrorKind::InvalidInput.into());
-            }
-            self.0.send(text).map_err(|_| io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn may_pass(&self, error: &io::Error) -> bool {
-            error.kind() == io::ErrorKind::NotFound
-        }
-
-        fn missing(&self, lines: u64) -> Vec<u8> {
-            format!("{lines} missing").into_bytes()
-        }
-    }
-
     const SOON: Duration = Duration::from_secs(20);
 
+    /// journald of systemd 257 takes only the first entry of a datagram.
     #[test]
-    fn lines_that_arrive_during_a_write_are_written_together_and_once() {
-        let (tell, written_lines) = mpsc::channel();
-        let writer = Writer::start(Wide(tell)).unwrap();
-        let large = "x".repeat(MAX_TOGETHER_BYTES);
-        // None is accepted before all are queued.
-        let mut queue = writer.0.queue();
-        for line in ["1", "2", "3", "4", "wrong", "5", &large, "6"] {
-            queue.put(line.as_bytes().to_vec());
+    fn lines_that_arrive_during_a_write_are_written_one_by_one() {
+        let ((allow, allowed), (tell, written_lines)) = (mpsc::channel(), mpsc::channel());
+        let writer = Writer::start(Slow(allowed, tell)).unwrap();
+        for line in ["1", "2", "3", "4"] {
+            writer.put(line.as_bytes().to_vec());
         }
-        drop(queue);
-        writer.0.filled.notify_one();
+        for _ in 0..4 {
+            allow.send(Ok(())).unwrap();
+        }
         writer.flush(SOON);
-        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1+2+3", "4", "wrong", "5", &large, "6"]);
+        assert_eq!(written_lines.try_iter().collect::<Vec<_>>(), ["1", "2", "3", "4"]);
     }
 
     #[test]
