@@ -151,7 +151,14 @@ impl Healer {
             }
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => self.found_stopped(now, name, seen, group.as_deref(), is_certain),
-            Verdict::Held(refusal) => self.hold(now, name, refusal),
+            Verdict::Held(refusal) => {
+                let is_looping = matches!(refusal, Refusal::CrashLooping(_));
+                self.hold(now, name, refusal);
+                if is_looping {
+                    // Signals may have said since that it is up, or has failed for good.
+                    self.goes_on_looping(now, name);
+                }
+            }
             Verdict::GivenUp => self.enter(name, Phase::GaveUp),
             Verdict::Unrecoverable(why) => self.give_up(now, name, &why.to_string()),
             Verdict::Exhausted(_) => self.exhausted(now, name),
@@ -265,7 +272,7 @@ impl Healer {
             _ => false,
         };
         match suspected {
-            Some(State::CrashLooping) => self.no_loop(now, name),
+            Some(State::CrashLooping) if !contradicts => self.no_loop(now, name),
             // It was inspected as one that has failed, and its stop has come in between: its files are of interest now.
             None if seen.active == ActiveState::Inactive
                 && seen.file.is_none()

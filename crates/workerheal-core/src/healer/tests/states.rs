@@ -28,6 +28,35 @@ fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
     }
 }
 
+/// The inspection sees it wait for its last restart, which the start limit then refuses; both signals of that come first.
+#[test]
+fn a_start_limit_that_is_reached_during_the_search_for_a_crash_loop_is_noticed() {
+    for count in [3, 7] {
+        let mut harness = Harness::with_healthy_queue();
+        let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+        let mut actions = Vec::new();
+        while actions != ["inspect queue"] {
+            harness.goes("queue", ActiveState::Active);
+            actions = harness.observe(Fact::Changed(waits.clone()));
+        }
+        assert_eq!(harness.goes("queue", ActiveState::Failed), [""; 0]);
+        let seen = Inspection {
+            active: ActiveState::Activating,
+            auto_restart: true,
+            has_job: true,
+            restarts: Some(Restarts { count, last_run: Some(SECOND) }),
+            ..crashed()
+        };
+        let events = harness.shows("queue", seen);
+        assert_eq!(events.is_empty(), count == 3, "{events:?}");
+        let due = harness.due_in().unwrap();
+        assert!(due <= SECOND, "{due:?}");
+        assert_eq!(harness.after(due), ["inspect queue"]);
+        let actions = harness.shows("queue", Inspection { restart: RestartPolicy::Always, ..crashed() });
+        assert_eq!(actions.last().map(String::as_str), Some("start queue"), "{actions:?}");
+    }
+}
+
 #[test]
 fn a_paused_worker_in_a_crash_loop_is_not_unhealthy_until_it_is_resumed() {
     let mut harness = Harness::with_healthy_queue();
