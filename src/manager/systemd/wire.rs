@@ -282,7 +282,8 @@ pub(super) fn job_result(result: &str) -> Outcome {
         "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         "dependency" => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         "canceled" => Outcome::Cancelled,
-        "skipped" => Outcome::NotStarted("its start was skipped by the service manager".to_owned()),
+        // systemd 247 reports that where `ExecCondition=` forbids the start; 252 and later report "done".
+        "skipped" => Outcome::NotStarted("its start was skipped: a condition of the unit is not met".to_owned()),
         other => Outcome::Failed(format!("its start ended with the result {other}")),
     }
 }

@@ -203,7 +203,7 @@ fn outcome(result: JobResult) -> Outcome {
         JobResult::Dependency => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         JobResult::Canceled => Outcome::Cancelled,
         JobResult::Skipped | JobResult::Invalid => {
-            Outcome::NotStarted("its start was skipped by the service manager".to_owned())
+            Outcome::NotStarted("its start was skipped: a condition of the unit is not met".to_owned())
         }
     }
 }
