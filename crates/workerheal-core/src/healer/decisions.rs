@@ -77,7 +77,7 @@ impl Healer {
         }
     }
 
-    fn stop_was_signalled_since_the_inspection(&self, name: &UnitName) -> bool {
+    pub(super) fn stop_was_signalled_since_the_inspection(&self, name: &UnitName) -> bool {
         let job_done = self.units.get(name).and_then(|unit| unit.job_done);
         job_done.zip(self.incidents.get(name)).is_some_and(|(at, incident)| at > incident.inspected_at)
     }

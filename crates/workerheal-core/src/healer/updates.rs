@@ -43,6 +43,7 @@ impl Healer {
                 (unit.witnessed, unit.fresh) = (false, false);
             }
             self.forget_the_unlisted();
+            self.obey_stops_of_starting();
             self.wake(now, |phase| match phase {
                 // It may have been started and have gone down again meanwhile, with another unit.
                 Phase::Held(Refusal::StateNotHealed(_)) => true,
@@ -53,6 +54,20 @@ impl Healer {
             self.recheck_all();
         }
         self.follow_up(now);
+    }
+
+    /// A stop that ended while signals were ignored, and before our start of the same worker began.
+    fn obey_stops_of_starting(&mut self) {
+        let is_overtaken = |name: &UnitName| {
+            self.stop_was_signalled_since_the_inspection(name)
+                && self.units.get(name).is_some_and(|unit| unit.active.is_down())
+        };
+        let starting = self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::Starting);
+        let overtaken: Vec<UnitName> =
+            starting.map(|(name, _)| name).filter(|name| is_overtaken(name)).cloned().collect();
+        for name in overtaken {
+            self.stop_overtaken(&name);
+        }
     }
 
     /// Handles a list of those that are not up. Signals have reported the others, and a complete list will show what

@@ -3,6 +3,15 @@
 use super::*;
 
 #[test]
+fn a_stop_that_ends_before_our_start_is_obeyed_even_if_a_reload_came_in_between() {
+    let mut harness = Harness::with_starting_queue();
+    harness.observe(Fact::Frozen);
+    harness.after(Duration::from_millis(1));
+    assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), [""; 0]);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["stop queue"]);
+}
+
+#[test]
 fn a_worker_that_dies_again_after_a_while_has_to_wait_all_the_same() {
     let mut harness = Harness::with_proving_queue();
     harness.after(10 * SECOND);
