@@ -160,8 +160,10 @@ impl Case<'_> {
         let deactivation = deactivation.map(|deactivation| {
             if never_up(deactivation) { Deactivation { left: deactivation.down, ..deactivation } } else { deactivation }
         });
+        let began = self.seen.began.filter(|began| deactivation.is_none_or(|deactivation| *began <= deactivation.left));
+        let was_down_before = |parent: &Parent| parent.down.zip(began).is_some_and(|(down, began)| down < began);
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
-            _ if parent.stop_order == StopOrder::WorkerFirst => false,
+            _ if parent.stop_order == StopOrder::WorkerFirst || was_down_before(parent) => false,
             _ if parent.stop_order == StopOrder::ParentFirst => true,
             // It is about to be stopped, and waits until the units that need it are down.
             (Some(deactivation), _)
@@ -179,7 +181,6 @@ impl Case<'_> {
             }
             (Some(deactivation), Some(left)) => {
                 // A unit that went down before this run began did not end it.
-                let began = self.seen.began.filter(|began| *began <= deactivation.left);
                 left + TAKEN_ALONG_WITHIN >= deactivation.left
                     && left <= deactivation.down + TAKEN_ALONG_WITHIN
                     && began.is_none_or(|began| left >= began)

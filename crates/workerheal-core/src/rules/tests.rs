@@ -186,6 +186,26 @@ fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
     }
 }
 
+/// The journal has the stop of that unit just before that of the worker, which was started in between.
+#[test]
+fn a_unit_that_was_down_before_the_run_began_did_not_take_the_worker_along() {
+    let at = Duration::from_millis;
+    for (began, verdict) in [(50_500, Verdict::Stopped), (40_000, Verdict::Start)] {
+        let parent = Parent {
+            name: "migrate.service".into(),
+            active: ActiveState::Inactive,
+            down: Some(at(50_400)),
+            finished: true,
+            stop_order: StopOrder::ParentFirst,
+            ..Parent::default()
+        };
+        let deactivation = Some(Deactivation { left: at(50_600), down: at(50_900) });
+        let (stop, began) = (Some(StopEvidence::Requested), Some(at(began)));
+        let down = Inspection { stop, began, deactivation, parents: vec![parent], ..crashed() };
+        assert_eq!(by_rule(&down).verdict, verdict, "{down:?}");
+    }
+}
+
 /// A unit that is not enabled is unloaded once it is down: only the journal shows when it was stopped.
 #[test]
 fn a_unit_that_was_unloaded_took_the_worker_along_if_its_stop_came_first() {
