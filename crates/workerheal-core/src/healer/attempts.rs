@@ -19,6 +19,8 @@ pub(super) const DIED: &str = "exited right after starting";
 const SKIPPED: &str = "its start was skipped: a condition of the unit is not met";
 /// The error of an attempt whose worker was stopped with a unit that it needs.
 const STOPPED: &str = "it was stopped while it was coming up";
+/// Our start ended this much earlier than that was known, at most.
+const SLACK: Duration = Duration::from_secs(1);
 /// Minimum time until a proof is inspected again.
 const MIN_PROOF: Duration = Duration::from_millis(50);
 
@@ -241,7 +243,7 @@ impl Healer {
         let must_stop = incident.attempt_under_way && (incident.stop_asked || (is_ours && gives_way));
         let (attempt_under_way, proving_time) = (incident.attempt_under_way, self.proving_time(name));
         match seen.up_for.filter(|_| seen.active.is_up()) {
-            Some(_) if must_stop && incident.stop_took_effect => {
+            Some(up_for) if must_stop && (incident.stop_took_effect || up_for + SLACK < since_start) => {
                 // Another client has started it since: that is newer.
                 self.attempt_was_stopped(now, name);
                 if let Some(incident) = self.incidents.get_mut(name) {

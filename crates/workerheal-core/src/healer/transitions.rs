@@ -283,6 +283,7 @@ impl Healer {
             if outcome != Outcome::Done {
                 return self.stopped(now, name, "");
             }
+            incident.started_at = now;
             if !incident.stop_took_effect && self.units.get(name).is_some_and(|unit| unit.active.is_up()) {
                 // The second stop came between two steps of the start.
                 self.actions.push(Action::Stop(name.clone()));

@@ -153,6 +153,24 @@ fn a_stop_that_our_start_overtook_is_obeyed() {
     }
 }
 
+/// The connection is lost before that stop is made. The run that the worker is in afterwards may be another.
+#[test]
+fn a_stop_that_our_start_overtook_is_obeyed_later_only_if_the_worker_is_still_in_that_run() {
+    for (up_for, expected) in [(3600 * SECOND, "stop queue"), (600 * SECOND, "failed queue #1")] {
+        let mut harness = Harness::with_starting_queue();
+        harness.goes("queue", ActiveState::Active);
+        harness.after(SECOND);
+        harness.observe(Fact::StopOverridden(unit("queue")));
+        harness.ends("queue", Outcome::Done);
+        harness.observe(Fact::Frozen);
+        assert_eq!(harness.after(3600 * SECOND), ["inspect queue"]);
+        harness.list(&[("queue", ActiveState::Active)]);
+        let actions = harness.shows("queue", up(up_for));
+        assert!(actions[0].starts_with(expected), "{actions:?}");
+        assert_eq!(actions.contains(&"stop queue".to_owned()), expected == "stop queue", "{actions:?}");
+    }
+}
+
 #[test]
 fn attempts_wait_longer_and_longer_and_end_with_one_loud_event() {
     let mut harness = Harness::with_starting_queue();

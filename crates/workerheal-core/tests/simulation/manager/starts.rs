@@ -7,6 +7,7 @@ use workerheal_core::healer::Outcome;
 use workerheal_core::rules::Start;
 
 use super::Manager;
+use super::truth::Truth;
 use crate::laws::Breach;
 use crate::model::{ActiveState, JobId, JobKind, JobResult, LoadState, Mode, Refusal as Refused, Unit, UnitId};
 use crate::scenario::{self, NAMES, UNITS};
@@ -66,8 +67,10 @@ impl Manager {
 
     /// The healer stops a unit whose start overtook a stop. Returns whether a person had stopped it.
     pub fn stop(&mut self, index: usize) -> bool {
-        let stopped_at = self.truth[index].last_stop;
-        let was_meant = stopped_at.is_some_and(|at| self.model.now() <= at + MAX_OVERTAKE_TIME);
+        let Truth { last_stop, up, up_since, .. } = self.truth[index];
+        // It may still be in the run that the stop was meant for.
+        let since = if up { up_since } else { self.model.now() };
+        let was_meant = last_stop.is_some_and(|at| since <= at + MAX_OVERTAKE_TIME);
         self.truth[index].stopped |= was_meant;
         let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
         was_meant
