@@ -85,6 +85,18 @@ pub(super) fn property_of(unit: &str, interface: &'static str, key: &'static str
     Message::method_call(path, "Get").interface(PROPERTIES).destination(SYSTEMD).build(&(interface, key))
 }
 
+/// A call that reads one property of the manager.
+pub(super) fn property_of_manager(key: &'static str) -> zbus::Result<Message> {
+    Message::method_call(MANAGER_PATH, "Get").interface(PROPERTIES).destination(SYSTEMD).build(&(MANAGER, key))
+}
+
+/// The number in the response with a property; `None` if there is none.
+pub(super) fn number_in(message: &Message) -> Option<u32> {
+    let body = message.body();
+    let value: Option<zbus::OwnedVariant> = body.deserialize().ok();
+    value.and_then(|value| u32::try_from(value).ok())
+}
+
 /// Whether the response with a property is `true`.
 pub(super) fn is_true(message: &Message) -> bool {
     let body = message.body();

@@ -71,6 +71,24 @@ impl Healer {
         units.iter().filter(under_way).filter_map(worker).collect()
     }
 
+    /// A worker whose unit is known to have failed while nothing is decided, scheduled or under way for it, so that only
+    /// the next list would lead to its healing. There is none; the simulation checks that.
+    #[must_use]
+    pub fn overlooked(&self) -> Option<&UnitName> {
+        let is_left_to_the_next_list = |name: &UnitName| match self.incidents.get(name) {
+            None => true,
+            Some(incident) => match &incident.phase {
+                Phase::Resting | Phase::Off => true,
+                Phase::Proving | Phase::Held(Refusal::CrashLooping(_)) => incident.timer.is_none(),
+                _ => false,
+            },
+        };
+        let failed = self.units.iter().filter(|(_, unit)| {
+            matches!(unit.resolution, Resolution::Worker(_)) && unit.condition() == UnitCondition::Unhealthy
+        });
+        failed.map(|(name, _)| name).find(|name| !self.frozen && is_left_to_the_next_list(name))
+    }
+
     /// The number of workers at each stage.
     #[must_use]
     pub fn stages(&self) -> [(Stage, usize); Stage::ALL.len()] {

@@ -4,9 +4,11 @@
 //! all are healthy: for 1,000 units, it takes a tenth of the manager's time. The others are known from signals. Three
 //! things do not follow from such a list: that a unit is up that was known to be down, that one is gone, and that one
 //! is up that was unknown. The first leads to a complete list at once
-//! ([`Action::ListAll`](crate::core::healer::Action::ListAll)); for the others there is a complete list once a minute,
-//! and after everything that may have lost signals or changed all units: a new connection, a reload, an isolate, a
-//! shutdown, an unloaded unit, a subscription that the manager had dropped.
+//! ([`Action::ListAll`](crate::core::healer::Action::ListAll)). The others change how many units the manager has, or
+//! take a job: once a minute both numbers are read, and a complete list follows if one differs from what it was with
+//! the last complete list. There is one in any case after ten minutes, and after everything that may have lost signals
+//! or changed all units: a new connection, a reload, an isolate, a shutdown, an unloaded unit, a subscription that the
+//! manager had dropped.
 
 use std::time::Duration;
 
@@ -18,10 +20,31 @@ use super::super::{wire, with_aliased};
 use super::{Call, Following, Session};
 use crate::manager::Change;
 
-/// How often a complete list is requested at least.
-const ALL_INTERVAL: Duration = Duration::from_secs(60);
-/// One of this many lists is complete: with the usual refresh, one a minute.
-const LISTS_PER_COMPLETE: u32 = 20;
+/// How often the manager's numbers are compared with those at the last complete list.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// They are compared with one of this many lists: with the usual refresh, once a minute.
+const LISTS_PER_CHECK: u32 = 20;
+/// Every so many comparisons, a complete list is requested whatever the numbers are.
+const CHECKS_PER_COMPLETE: u32 = 10;
+
+/// The manager's properties that change with its units: how many names of units it knows, and how many jobs it has had
+/// (org.freedesktop.systemd1(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Number {
+    Names,
+    Jobs,
+}
+
+impl Number {
+    const ALL: [Self; 2] = [Self::Names, Self::Jobs];
+
+    fn property(self) -> &'static str {
+        match self {
+            Self::Names => "NNames",
+            Self::Jobs => "NInstalledJobs",
+        }
+    }
+}
 
 /// The units in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +62,14 @@ pub(super) struct Lists {
     again: bool,
     /// Only a complete list will do.
     needs_all: bool,
-    /// When the next complete list is due, unless as many others come first.
-    all_due: Option<Instant>,
-    /// The number of other lists since the last one.
-    others: u32,
+    /// When the numbers are compared next, unless that many lists come first.
+    check_due: Option<Instant>,
+    /// The number of lists since they were last compared.
+    unchecked: u32,
+    /// How often they may be compared until a complete list is due.
+    checks_left: u32,
+    /// The numbers at the last complete list; `None` if they could not be read.
+    numbers: [Option<u32>; 2],
     /// The manager was subscribed to on this connection.
     subscribed: bool,
 }
@@ -53,14 +80,23 @@ impl Lists {
         self.needs_all = true;
     }
 
-    /// What to request now.
-    fn next(&mut self) -> Extent {
-        let is_due = self.all_due.is_none_or(|due| due <= Instant::now()) || self.others + 1 >= LISTS_PER_COMPLETE;
-        if std::mem::take(&mut self.needs_all) || is_due {
-            return Extent::All;
+    /// What to request now, and whether to read the numbers with it.
+    fn next(&mut self) -> (Extent, bool) {
+        let is_due = self.check_due.is_none_or(|due| due <= Instant::now()) || self.unchecked + 1 >= LISTS_PER_CHECK;
+        if std::mem::take(&mut self.needs_all) || (is_due && self.checks_left == 0) {
+            return (Extent::All, true);
         }
-        self.others += 1;
-        Extent::NotActive
+        if is_due {
+            self.checks_left -= 1;
+            self.check_later();
+        } else {
+            self.unchecked += 1;
+        }
+        (Extent::NotActive, is_due)
+    }
+
+    fn check_later(&mut self) {
+        (self.check_due, self.unchecked) = (Some(Instant::now() + CHECK_INTERVAL), 0);
     }
 }
 
@@ -78,7 +114,7 @@ impl Following {
             return Ok(());
         }
         self.lists.again = false;
-        let extent = self.lists.next();
+        let (extent, with_numbers) = self.lists.next();
         let states = match extent {
             Extent::All => Vec::new(),
             Extent::NotActive => wire::not_active(),
@@ -86,15 +122,39 @@ impl Following {
         let patterns = with_aliased(&session.patterns, &session.aliases.borrow());
         let patterns = patterns.iter().map(String::as_str).chain(wire::SHUTDOWN).chain([wire::SOCKETS]);
         let list = wire::call("ListUnitsByPatterns", &(states, patterns.collect::<Vec<_>>()))?;
-        self.calls.insert(list.primary_header().serial_num(), Call::List(extent));
-        if self.private {
-            // Its clients get all signals (`method_subscribe` in systemd's dbus-manager.c).
-            return self.connection.send_all(&[list]).await;
+        let mut messages = Vec::new();
+        if !self.private {
+            // A subscription can be lost without notice (systemd issue 27697): renew it each time. Clients of the private
+            // socket get all signals (`method_subscribe` in systemd's dbus-manager.c).
+            let subscribe = wire::call("Subscribe", &())?;
+            self.calls.insert(subscribe.primary_header().serial_num(), Call::Subscribe);
+            messages.push(subscribe);
         }
-        // A subscription can be lost without notice (systemd issue 27697): renew it each time.
-        let subscribe = wire::call("Subscribe", &())?;
-        self.calls.insert(subscribe.primary_header().serial_num(), Call::Subscribe);
-        self.connection.send_all(&[subscribe, list]).await
+        for number in Number::ALL.into_iter().filter(|_| with_numbers) {
+            let get = wire::property_of_manager(number.property())?;
+            self.calls.insert(get.primary_header().serial_num(), Call::Number(number, extent));
+            messages.push(get);
+        }
+        self.calls.insert(list.primary_header().serial_num(), Call::List(extent));
+        messages.push(list);
+        self.connection.send_all(&messages).await
+    }
+
+    /// Handles a number that was read with a list: that of a complete one is kept, and any other compared with it.
+    pub(super) async fn counted(
+        &mut self,
+        session: &Session,
+        message: &Message,
+        number: Number,
+        extent: Extent,
+    ) -> zbus::Result<()> {
+        let (now, known) = (wire::number_in(message), &mut self.lists.numbers[number as usize]);
+        if extent == Extent::All {
+            *known = now;
+        } else if now.is_none() || now != *known {
+            return self.list_all(session).await;
+        }
+        Ok(())
     }
 
     /// Handles the response to a renewed subscription: an error, as there is one already. Else there was none for a
@@ -126,7 +186,8 @@ impl Following {
                 self.lists.doubt();
                 Change::Reloading
             } else if extent == Extent::All {
-                (self.lists.all_due, self.lists.others) = (Some(Instant::now() + ALL_INTERVAL), 0);
+                self.lists.checks_left = CHECKS_PER_COMPLETE - 1;
+                self.lists.check_later();
                 Change::Units(listed.units)
             } else {
                 Change::NotActive(listed.units)

@@ -31,7 +31,7 @@ use crate::core::units::UnitName;
 use crate::deadline;
 use crate::manager::Change;
 use isolation::Isolation;
-use lists::{Extent, Lists};
+use lists::{Extent, Lists, Number};
 use reconnect::{End, lost};
 pub(super) use reconnect::{Session, connect};
 use starts::Starting;
@@ -52,6 +52,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 enum Call {
     List(Extent),
+    /// A number that is read with a list.
+    Number(Number, Extent),
     Subscribe,
     /// The units that a failed socket starts.
     Triggers(String),
@@ -69,6 +71,7 @@ impl Call {
         match self {
             Self::Start(starting) => Some(starting),
             Self::List(_)
+            | Self::Number(..)
             | Self::Subscribe
             | Self::Triggers(_)
             | Self::AllowIsolate(_)
@@ -216,6 +219,7 @@ impl Following {
                             message.header().sender().map(|sender| sender.as_str().to_owned()).or(self.owner.take());
                         self.listed(session, message, extent).await
                     }
+                    Some(Call::Number(number, extent)) => self.counted(session, message, number, extent).await,
                     Some(Call::Subscribe) => self.subscribed(session, message).await,
                     Some(Call::Files) => self.found_files(message).await,
                     Some(Call::Names(names)) => self.found_names(session, message, &names).await,
@@ -308,6 +312,7 @@ impl Following {
         let calls = self.calls.values().filter_map(|call| match call {
             Call::Start(starting) => Some(starting.deadline),
             Call::List(_)
+            | Call::Number(..)
             | Call::Subscribe
             | Call::Triggers(_)
             | Call::AllowIsolate(_)

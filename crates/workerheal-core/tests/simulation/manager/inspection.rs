@@ -46,6 +46,11 @@ impl Manager {
         list
     }
 
+    /// The number of loaded units, and that of all jobs so far.
+    pub fn numbers(&self) -> (usize, u64) {
+        (self.model.units().iter().filter(|unit| unit.is_in_memory()).count(), self.model.jobs_so_far())
+    }
+
     /// Inspects a unit.
     pub fn inspect(&self, index: usize, detail: Detail, no_journal: bool) -> Inspection {
         let unit = self.model.unit(UnitId(index));

@@ -204,6 +204,11 @@ impl Model {
         }
     }
 
+    /// How many jobs there were.
+    pub fn jobs_so_far(&self) -> u64 {
+        self.jobs
+    }
+
     fn next_job(&mut self) -> JobId {
         self.jobs += 1;
         JobId(self.jobs)

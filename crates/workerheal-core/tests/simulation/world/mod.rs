@@ -26,8 +26,10 @@ pub use messages::Message;
 use messages::{Envelope, LastSignals};
 use past::inspection_in_short;
 
-/// How often the daemon asks for a complete list.
-const COMPLETE_LIST_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the daemon asks for a complete list at least.
+const COMPLETE_LIST_INTERVAL: Duration = Duration::from_secs(600);
+/// How often it compares the manager's numbers.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub plan: Plan,
@@ -50,6 +52,9 @@ pub struct World {
     /// The next list has to be complete, as has the first one from this time on.
     needs_all: bool,
     all_due: Duration,
+    /// When the manager's numbers are compared with those at the last complete list.
+    check_due: Duration,
+    numbers: (usize, u64),
     connection: u32,
     written: Option<Written>,
     /// Since when the saved state is outdated.
@@ -98,6 +103,8 @@ impl World {
             list_again: false,
             needs_all: false,
             all_due: Duration::ZERO,
+            check_due: Duration::ZERO,
+            numbers: (0, 0),
             connection: 0,
             written: None,
             unwritten_since: None,
@@ -166,6 +173,13 @@ impl World {
             // If it is reported seconds late or out of order, the end of one job is taken for that of another.
             self.manager.forget_stops();
         }
+        // By then a list has corrected what lost and late signals have left behind.
+        let is_known = is_watched && self.people.noisy_until + 20 * SECOND < self.now;
+        if let Some(name) = self.healer.overlooked().filter(|_| is_known) {
+            let unit = self.names.iter().position(|it| it == name).unwrap_or_default();
+            let how = "its failure was signalled, and nothing is under way".to_owned();
+            return Err(Breach { law: "no failure is left to the next list", how }.of(unit));
+        }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
             if is_watched
                 && self.manager.ignores_stop(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND)
@@ -191,8 +205,9 @@ impl World {
         self.people.known_intent(unit, self.now)
     }
 
-    /// Something has happened: the next two refreshes are made, and the next one whose list is complete. Those after it
-    /// are skipped until something happens again. A list without changes leads to no action, which is a law of its own.
+    /// Something has happened: the next two refreshes are made, the next one that compares the manager's numbers, and
+    /// the next one whose list is complete. Others are skipped until something happens again. A list without changes
+    /// leads to no action, which is a law of its own.
     pub fn stir(&mut self) {
         self.refreshes = 3;
         if self.refresh.is_none_or(|at| at > self.now + 3 * SECOND) {
@@ -205,13 +220,13 @@ impl World {
         let is_asked = self.alive && self.connected;
         // Only refreshes show that something takes too long.
         let goes_on = self.manager.is_any_changing();
-        if goes_on || (is_asked && self.now < self.all_due) {
+        if goes_on || (is_asked && self.now < self.check_due) {
             self.refreshes = self.refreshes.max(1);
         }
         let wait = match self.refreshes {
             2.. => 3 * SECOND,
             _ if goes_on => 20 * SECOND,
-            _ => self.all_due.saturating_sub(self.now).max(3 * SECOND),
+            _ => self.check_due.saturating_sub(self.now).max(3 * SECOND),
         };
         self.refresh = (self.refreshes > 0).then(|| self.now + wait);
         if is_asked {
@@ -247,15 +262,29 @@ impl World {
         let list = self.manager.list(&self.names, all);
         if all {
             self.all_due = self.now + COMPLETE_LIST_INTERVAL;
+            self.check_due = self.now + CHECK_INTERVAL;
+            self.numbers = self.manager.numbers();
             self.send(Message::Fact(Fact::Units(list)));
         } else {
             self.send(Message::Fact(Fact::NotActive(list)));
+            if self.now >= self.check_due {
+                self.check_numbers();
+            }
         }
         let sockets = self.manager.failed_sockets(&self.names);
         if sockets != self.failed_sockets {
             self.failed_sockets.clone_from(&sockets);
             self.send(Message::Fact(Fact::FailedSockets(sockets)));
         }
+    }
+
+    /// A different number shows that a unit is new or gone, or that there was a job for one.
+    fn check_numbers(&mut self) {
+        if self.manager.numbers() != self.numbers {
+            return self.send(Message::List { all: true });
+        }
+        self.check_due = self.now + CHECK_INTERVAL;
+        self.refresh = Some(self.refresh.unwrap_or(self.all_due).min(self.all_due));
     }
 
     fn deliver(&mut self, message: Message) -> Result<(), Breach> {
