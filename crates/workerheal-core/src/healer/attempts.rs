@@ -312,14 +312,17 @@ impl Healer {
 
     /// The job that replaced our start has ended, and the worker is down.
     pub(super) fn was_cancelled(&mut self, now: Timestamp, name: &UnitName, failed: bool) {
-        // The job that was seen is not ours, and a start job would not have left the unit down.
-        let stop_asked = self.incidents.get(name).is_some_and(|incident| incident.stop_asked);
-        let stopped = stop_asked || self.units.get(name).is_some_and(|unit| unit.stop_possible);
-        if !failed || stopped {
-            self.stopped(now, name, "");
-        } else {
-            self.attempt_failed(now, name, CANCELLED.to_owned());
+        if self.incidents.get(name).is_some_and(|incident| incident.stop_asked) {
+            return self.stopped(now, name, "");
         }
+        let Some((unit, incident)) = self.units.get_mut(name).zip(self.incidents.get_mut(name)) else { return };
+        if failed && !unit.stop_possible {
+            return self.attempt_failed(now, name, CANCELLED.to_owned());
+        }
+        // The job that was seen is not ours, and a start job would not have left the unit down. An inspection shows
+        // whether that stop was meant for the worker or for a unit that it needs.
+        (unit.stop_seen, incident.needs_stop_evidence) = (true, true);
+        self.went_down(name);
     }
 
     pub(super) fn exhausted(&mut self, now: Timestamp, name: &UnitName) {

@@ -140,11 +140,12 @@ impl Unit {
         } else if active == ActiveState::Deactivating && has_stop_job {
             // If the unit never came up, the job may also be the failed start.
             self.stop_seen |= self.active.is_up();
-            self.stop_ends |= self.active.is_up();
-            self.stop_possible = true;
+            (self.stop_possible, self.stop_ends) = (true, true);
         } else if self.active.is_up() && has_stop_job {
             // It died while that job waited. That the job then ends shows no more than that it was a stop.
-            self.stop_possible = true;
+            (self.stop_possible, self.stop_ends) = (true, true);
+        } else if self.active == ActiveState::Activating && has_stop_job {
+            // The same of one that was being started, whose start may also be what ends.
             self.stop_ends = true;
         }
         if has_stop_job && (self.auto_restart || auto_restart) && !active.is_up() {
@@ -152,7 +153,7 @@ impl Unit {
             self.stop_ends = true;
         }
         let is_down = matches!(active, ActiveState::Failed | ActiveState::Inactive);
-        let is_over = is_down && (!live || (!has_job && active == self.active));
+        let is_over = is_down && (!live || !has_job);
         if active.is_up() || (active == ActiveState::Activating && !auto_restart) || is_over {
             // A stop ends when the unit is down, and its end is reported before any other change of the unit: it was
             // missed, or the job is a restart.

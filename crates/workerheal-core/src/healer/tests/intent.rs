@@ -178,7 +178,9 @@ fn a_stop_in_the_middle_of_our_start_is_obeyed() {
         harness.goes("queue", ActiveState::Activating);
         harness.goes_with_job("queue", ActiveState::Deactivating);
         assert!(harness.ends("queue", Outcome::Cancelled).is_empty());
-        assert_eq!(harness.goes("queue", end), ["stopped queue"]);
+        assert_eq!(harness.goes("queue", end), ["inspect queue and its stop"]);
+        let seen = Inspection { active: end, stop: Some(StopEvidence::Requested), ..crashed() };
+        assert_eq!(harness.shows("queue", seen), ["stopped queue"]);
         assert!(harness.after(3600 * SECOND).is_empty());
     }
 }
@@ -593,8 +595,9 @@ fn a_stop_that_was_signalled_twice_outweighs_a_silent_journal() {
     harness.goes("queue", ActiveState::Activating);
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.ends("queue", Outcome::Cancelled);
-    assert_eq!(harness.goes("queue", ActiveState::Failed), ["stopped queue"]);
+    assert_eq!(harness.goes("queue", ActiveState::Failed), ["inspect queue and its stop"]);
     let run = Inspection { run: Some("1".into()), stop: Some(StopEvidence::NotRequested), ..crashed() };
+    assert_eq!(harness.shows("queue", run.clone()), ["stopped queue"]);
     harness.rechecked("queue", Inspection { stop: None, ..run.clone() });
     harness.now = harness.now + 60 * SECOND;
     harness.observe(Fact::JobDone(unit("queue")));

@@ -41,6 +41,46 @@ fn a_worker_that_its_parent_took_along_comes_back_with_it() {
     }
 }
 
+/// It was being started, by us, a person or the manager, when its parent went down: systemd cancels that start.
+#[test]
+fn a_worker_that_its_parent_took_along_while_it_was_starting_comes_back_with_it() {
+    for (ours, end) in [(true, ActiveState::Failed), (false, ActiveState::Failed), (false, ActiveState::Inactive)] {
+        let mut harness = if ours { Harness::with_starting_queue() } else { Harness::with_healthy_queue() };
+        harness.goes_with_job("queue", ActiveState::Activating);
+        if ours {
+            harness.ends("queue", Outcome::Cancelled);
+        } else {
+            harness.observe(Fact::JobCancelled(unit("queue")));
+        }
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        harness.goes_with_job("queue", end);
+        harness.after(Duration::from_millis(1));
+        harness.observe(Fact::JobDone(unit("queue")));
+        assert_eq!(harness.goes("queue", end), ["inspect queue and its stop"]);
+        harness.after(Duration::from_millis(20));
+        let at = Duration::from_millis;
+        let seen = Inspection {
+            active: end,
+            began: Some(at(60_000)),
+            deactivation: Some(Deactivation { left: SECOND, down: at(60_979) }),
+            down_for: Some(at(21)),
+            stop: Some(StopEvidence::Requested),
+            parents: vec![Parent { left: Some(at(60_978)), ..fpm(ActiveState::Failed, false) }],
+            file: Some(ENABLED),
+            ..crashed()
+        };
+        let actions = harness.shows("queue", seen.clone());
+        assert!(actions.iter().any(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{ours} {actions:?}");
+        harness.list(&[("queue", end), ("lerd-php85-fpm", ActiveState::Failed)]);
+        let actions = harness.goes("lerd-php85-fpm", ActiveState::Active);
+        assert!(actions[0].starts_with("inspect queue"), "{ours} {actions:?}");
+        let back = Parent { since: Some(at(62_000)), left: Some(at(60_978)), ..fpm(ActiveState::Active, false) };
+        let actions = harness.shows("queue", Inspection { parents: vec![back], ..seen });
+        let expected = if ours { "scheduled queue" } else { "start queue" };
+        assert!(actions.last().is_some_and(|it| it.starts_with(expected)), "{ours} {actions:?}");
+    }
+}
+
 #[test]
 fn a_worker_that_went_down_with_its_parent_is_not_stopped_if_its_file_cannot_be_read_later() {
     // It died a moment before its parent, so no stop of it was seen, and waited for its automatic restart.

@@ -62,6 +62,8 @@ pub(super) struct Truth {
     pub(super) obey: Option<Duration>,
     /// It waits for an automatic restart.
     pub(super) waits: bool,
+    /// It is being started, or being stopped without having come up.
+    pub(super) starts: bool,
 }
 
 impl Manager {
@@ -77,8 +79,9 @@ impl Manager {
         if let Some(starting) = &mut self.starting[unit.0] {
             starting.began |= !active.is_down();
         }
-        // A stop with its parent also ends the wait for an automatic restart.
-        let ran = self.truth[unit.0].up || (self.truth[unit.0].waits && active == ActiveState::Inactive);
+        // A stop with its parent also ends a start, and the wait for an automatic restart.
+        let Truth { up, waits, starts, .. } = self.truth[unit.0];
+        let ran = up || (waits && active == ActiveState::Inactive) || (starts && active.is_down() && job.is_some());
         let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
         if active == ActiveState::Active && !self.truth[unit.0].up {
             // The group is up again: for a member that was down before, only that can be seen.
@@ -105,6 +108,11 @@ impl Manager {
         }
         truth.up &= active.is_up();
         truth.waits = auto_restart;
+        truth.starts = match active {
+            ActiveState::Activating => !auto_restart,
+            ActiveState::Deactivating => truth.starts,
+            _ => false,
+        };
         match active {
             // Or it got a job and is up as before, or lost its job without being stopped.
             ActiveState::Reloading => {}
