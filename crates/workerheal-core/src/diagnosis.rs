@@ -108,7 +108,8 @@ pub enum Refusal {
     ParentDown(Parent),
     /// Starting the worker would stop this unit, which is up.
     ConflictUp(String),
-    /// It is a oneshot, and this timer, path or socket decides when it runs.
+    /// It is a oneshot, and this timer, path or socket decides when it runs; or it has no `Restart=`, and this is a
+    /// timer.
     LeftToTrigger(TriggerUnit),
     /// It is a oneshot that nothing triggers and whose unit has no `Restart=`: whether to run it again is your
     /// decision.

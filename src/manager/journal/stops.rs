@@ -51,15 +51,19 @@ impl Journal {
         self.find_stop(id, end).await
     }
 
-    /// Whether the stop that ended this run was requested before that of another unit, which went down at about the
-    /// same time: jobs are numbered in the order in which they are created, and those of dependencies are created after
-    /// the requested one. `pending` is the other unit's stop if that has not begun, which is not in the journal yet.
-    pub async fn was_stopped_before(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
-        let Some((job, at)) = self.stop_job(&self.of_run(run), None).await else { return false };
+    /// Which was requested first, the stop that ended this run or that of another unit: jobs are numbered in the order in
+    /// which they are created, and those of dependencies are created after the requested one. `pending` is the other
+    /// unit's stop if that has not begun, which is not in the journal yet; else it is looked for at these times, in
+    /// microseconds after the stop of the run. Unknown if one of them is not in the journal.
+    pub async fn order_of_stop(&self, run: &str, other: &str, pending: Option<u64>, after: &[i64]) -> StopOrder {
+        let Some((job, at)) = self.stop_job(&self.of_run(run), None).await else { return StopOrder::Unknown };
+        let order = |other| if job < other { StopOrder::WorkerFirst } else { StopOrder::ParentFirst };
         if let Some(pending) = pending {
-            return job < pending;
+            return order(pending);
         }
-        self.stop_job(&self.by_manager(other), Some(at)).await.is_some_and(|(other, _)| job < other)
+        let stops = self.jobs(&self.by_manager(other), &["stop"]).await;
+        let near = |offset: &i64| stops.iter().find(|(_, begun)| is_near(*begun, at.saturating_add_signed(*offset)));
+        after.iter().find_map(near).map_or(StopOrder::Unknown, |(other, _)| order(*other))
     }
 
     /// Which was requested first, the last stop of a unit or that of another unit at about the same time; unknown if
@@ -110,12 +114,16 @@ impl Journal {
 
     /// The same of the last job of these kinds.
     async fn job(&self, matches: &[String], kinds: &[&str], near: Option<u64>) -> Option<(u64, u64)> {
-        const TOLERANCE_MICROS: u64 = 2_000_000;
+        let jobs = self.jobs(matches, kinds).await;
+        jobs.into_iter().find(|(_, at)| near.is_none_or(|near| is_near(*at, near)))
+    }
+
+    /// The same of all jobs of these kinds, the last one first.
+    async fn jobs(&self, matches: &[String], kinds: &[&str]) -> Vec<(u64, u64)> {
         let entries = self.search(matches, 100).await.unwrap_or_default();
         let is_one = |entry: &Entry| entry.job_type.as_deref().is_some_and(|kind| kinds.contains(&kind));
-        let is_near = |entry: &Entry| near.is_none_or(|near| entry.sent().abs_diff(near) <= TOLERANCE_MICROS);
-        let mut jobs = entries.into_iter().filter(|entry| is_one(entry) && is_near(entry));
-        jobs.find_map(|entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent())))
+        let job = |entry: Entry| Some((entry.job_id.as_deref()?.parse().ok()?, entry.sent()));
+        entries.into_iter().filter(is_one).filter_map(job).collect()
     }
 
     /// Matches what the manager says of a unit of any type.
@@ -194,4 +202,10 @@ fn is_older_than(at: u64, age: Duration) -> bool {
 
 fn unreadable(why: &str) -> StopEvidence {
     StopEvidence::Unknown(format!("the journal cannot be read: {why}"))
+}
+
+/// Whether two jobs began at about the same time, in microseconds since 1970.
+fn is_near(one: u64, other: u64) -> bool {
+    const TOLERANCE_MICROS: u64 = 2_000_000;
+    one.abs_diff(other) <= TOLERANCE_MICROS
 }

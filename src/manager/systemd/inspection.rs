@@ -1,6 +1,7 @@
 //! Inspections of a unit: what its properties, its files, the units around it and the journal show.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zbus::OwnedVariant;
 
@@ -118,7 +119,7 @@ impl Systemd {
         let mut related = related;
         let mut displaced_by = None;
         if stop == Some(StopEvidence::Requested) {
-            self.order_stops(unit, run.as_deref(), &mut related).await;
+            self.order_stops(unit, run.as_deref(), &mut related, ends(deactivation, began)).await;
             displaced_by = self.displaced_by(&connection, run.as_deref(), &related).await;
         }
         Ok(Inspection {
@@ -157,8 +158,15 @@ impl Systemd {
         })
     }
 
-    /// Finds out which was requested first, the stop of the unit or that of a unit that it needs.
-    async fn order_stops(&self, unit: &UnitName, run: Option<&str>, related: &mut Related) {
+    /// Finds out which was requested first, the stop of the unit or that of a unit that it needs. `ended` is when its
+    /// last run began to end, and ended.
+    async fn order_stops(
+        &self,
+        unit: &UnitName,
+        run: Option<&str>,
+        related: &mut Related,
+        ended: Option<(Duration, Duration)>,
+    ) {
         let run = run.filter(|run| !run.is_empty());
         for parent in &mut related.parents {
             let name = parent.name.as_str();
@@ -169,9 +177,15 @@ impl Systemd {
                 Some(run) if has_gone => {
                     // A stop that waits for a unit that is down already did not take it down.
                     let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
-                    if self.journal.was_stopped_before(run, name, stop_job).await {
-                        parent.stop_order = StopOrder::WorkerFirst;
-                    }
+                    let times = ended.zip(parent.left);
+                    // It is stopped once all units that need it are down, the slowest of them included.
+                    let left_last = stop_job.is_some() || times.is_some_and(|((since, _), left)| left >= since);
+                    let after = times.map(|((since, until), left)| [0, micros(left, since), micros(left, until)]);
+                    let after = after.unwrap_or_default();
+                    parent.stop_order = match self.journal.order_of_stop(run, name, stop_job, &after).await {
+                        StopOrder::ParentFirst if !left_last => StopOrder::Unknown,
+                        order => order,
+                    };
                 }
                 _ if was_unloaded || (run.is_none() && has_gone) => {
                     parent.stop_order = self.journal.order_of_stops(unit.as_str(), name).await;
@@ -222,6 +236,19 @@ impl Systemd {
 /// Whether the property `Result` says that `ExecCondition=` skipped the start.
 fn is_skip(result: &OwnedVariant) -> bool {
     ServiceResult::from(text(result)) == ServiceResult::ExecCondition
+}
+
+/// When the last run began to end, and ended. One that never came up began with its end: the manager says when an
+/// earlier one ceased to be up.
+fn ends(deactivation: Option<Deactivation>, began: Option<Duration>) -> Option<(Duration, Duration)> {
+    let Deactivation { left, down } = deactivation?;
+    Some((if began.is_some_and(|began| began > left) { down } else { left }, down))
+}
+
+/// How many microseconds the first is after the second.
+fn micros(one: Duration, other: Duration) -> i64 {
+    let number = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    number(one).saturating_sub(number(other))
 }
 
 fn nothing_listed() -> ManagerError {

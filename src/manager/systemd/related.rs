@@ -139,7 +139,10 @@ impl Systemd {
             if triggers.contains(&line.name) {
                 related.triggers.push(TriggerUnit { name: line.name.clone(), active: line.active });
             }
-            if is_down && groups.contains(&line.name) {
+            // What it needs has taken it along: it comes back with that unit, as without `PartOf=`. A slice is up
+            // as soon as one of its units is.
+            let is_needed = requires.contains(&line.name) && kind(&line.name) != "slice";
+            if is_down && groups.contains(&line.name) && !is_needed {
                 related.stopped_groups.extend(self.stopped_group(connection, &line).await?);
             }
             let is_optional = !requires.contains(&line.name);

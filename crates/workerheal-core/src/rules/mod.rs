@@ -196,7 +196,7 @@ pub enum Rule {
     Conflicts,
     /// A unit that it needs is down.
     Parents,
-    /// It is a oneshot, and whether to run it again is not workerheal's decision.
+    /// It is a oneshot or scheduled, and whether to run it again is not workerheal's decision.
     Once,
     /// The way in which it ended excludes restarts (`RestartPreventExitStatus=`).
     Prevented,
@@ -322,17 +322,20 @@ impl Case<'_> {
         self.seen.triggers.iter().find(|trigger| trigger.name.strip_suffix(".socket") == Some(template))
     }
 
-    /// Why a failed oneshot is not run again automatically, if so.
+    /// Why a failed oneshot or scheduled job is not run again automatically, if so.
     fn ran_once(&self) -> Option<Refusal> {
         if let Some(socket) = self.connection_from() {
             return Some(Refusal::LeftToTrigger(socket.clone()));
         }
+        let has_no_restarts = self.seen.restart == RestartPolicy::No;
         if !self.seen.oneshot {
-            return None;
+            // A job that a timer starts is often of the default type.
+            let timer = self.seen.triggers.iter().find(|trigger| trigger.is_timer()).filter(|_| has_no_restarts);
+            return timer.cloned().map(Refusal::LeftToTrigger);
         }
         match self.seen.trigger() {
             Some(trigger) => Some(Refusal::LeftToTrigger(trigger.clone())),
-            None => (self.seen.restart == RestartPolicy::No).then_some(Refusal::OneshotEnded),
+            None => has_no_restarts.then_some(Refusal::OneshotEnded),
         }
     }
 

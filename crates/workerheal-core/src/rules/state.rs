@@ -78,6 +78,8 @@ impl Case<'_> {
         let Some(restarts) = self.seen.restarts else { return false };
         let policy = &self.context.policy;
         let now = match self.seen.active {
+            // One that ends without error and is started again, such as a worker that leaves after so many jobs.
+            ActiveState::Activating if self.seen.auto_restart && self.seen.result == ServiceResult::Success => false,
             ActiveState::Activating => true,
             active => {
                 let ends_after = policy.crash_loop_ends_after(restarts.last_run);

@@ -186,6 +186,31 @@ fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
     }
 }
 
+/// The default type is `simple`, and a job that a timer starts is often left at that.
+#[test]
+fn a_failed_job_without_restarts_is_left_to_its_timer_and_a_worker_with_a_socket_is_not() {
+    for (restart, trigger, is_left) in [
+        (RestartPolicy::No, "app-bill.timer", true),
+        (RestartPolicy::OnFailure, "app-bill.timer", false),
+        (RestartPolicy::No, "app-bill.socket", false),
+    ] {
+        let triggers = vec![TriggerUnit { name: trigger.into(), active: ActiveState::Active }];
+        let failed = Inspection { restart, triggers, ..crashed() };
+        let judgement = by_rule(&failed);
+        assert_eq!(matches!(judgement.verdict, Verdict::Held(Refusal::LeftToTrigger(_))), is_left, "{judgement:?}");
+    }
+}
+
+/// Such as `queue:work --max-jobs=100`.
+#[test]
+fn a_worker_that_ends_without_error_and_is_started_again_is_in_no_crash_loop() {
+    for (result, state) in [(ServiceResult::Success, None), (ServiceResult::ExitCode, Some(State::CrashLooping))] {
+        let restarts = Some(Restarts { count: 60, last_run: Some(Duration::from_secs(1)) });
+        let waits = Inspection { active: ActiveState::Activating, auto_restart: true, restarts, result, ..crashed() };
+        assert_eq!(by_rule(&waits).state, state);
+    }
+}
+
 /// The journal has the stop of that unit just before that of the worker, which was started in between.
 #[test]
 fn a_unit_that_was_down_before_the_run_began_did_not_take_the_worker_along() {

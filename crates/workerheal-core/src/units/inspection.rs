@@ -97,6 +97,12 @@ pub struct TriggerUnit {
 }
 
 impl TriggerUnit {
+    /// Whether it is a timer.
+    #[must_use]
+    pub fn is_timer(&self) -> bool {
+        self.name.ends_with(".timer")
+    }
+
     /// How it is, as a clause, if it starts nothing: `has failed`, `is stopped`.
     #[must_use]
     pub fn why_idle(&self) -> Option<&'static str> {

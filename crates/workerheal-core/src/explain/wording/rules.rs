@@ -214,7 +214,8 @@ impl Wording<'_> {
             }
             Refusal::ConflictUp(_) => "Conflicts=, on its side or on the other".to_owned(),
             Refusal::LeftToTrigger(_) => {
-                self.property("Type=oneshot, TriggeredBy=".to_owned()).unwrap_or_else(|| self.state())
+                let what = if self.case.seen.oneshot { "Type=oneshot" } else { "Restart=no" };
+                self.property(format!("{what}, TriggeredBy=")).unwrap_or_else(|| self.state())
             }
             Refusal::OneshotEnded => "Type=oneshot, Restart=no".to_owned(),
             Refusal::Stuck(active, _) => self.property(format!("ActiveState={active}")).unwrap_or_else(|| self.state()),

@@ -11,7 +11,7 @@ use workerheal_core::units::{
 };
 
 use super::{Manager, is_need};
-use crate::model::{ActiveState, Bond, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
+use crate::model::{ActiveState, Bond, JobId, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
 use crate::scenario::{self, FIRST_HELPER, SECOND, UNITS};
 
 impl Manager {
@@ -160,11 +160,18 @@ impl Manager {
         } else if is_unloaded || (child.invocation().is_none() && has_gone) {
             stops.filter(|(own, other)| are_near(own.1, other.1)).map(|(own, other)| own.0 < other.0)
         } else if let (Some(pending), Some((job, _))) = (stop_job, child.last_stop()) {
-            (job < pending.id).then_some(true)
+            Some(job < pending.id)
         } else {
-            let is_first =
-                left.is_some() && stops.is_some_and(|(own, other)| own.0 < other.0 && are_near(own.1, other.1));
-            is_first.then_some(true)
+            let (exit, began) = (child.active_exit(), child.inactive_exit());
+            let began_to_end = if began > exit { child.inactive_enter() } else { exit };
+            let order = |((own, at), (other, begun)): ((JobId, Duration), (JobId, Duration))| {
+                // It is stopped once all units that need it are down, the slowest of them included.
+                let is_last =
+                    left.is_some_and(|left| began_to_end.is_none_or(|it| left >= it) && are_near(left, begun));
+                let is_known = if own < other { are_near(at, begun) } else { is_last };
+                is_known.then_some(own < other)
+            };
+            stops.filter(|_| left.is_some()).and_then(order)
         };
         let stop_order = match order {
             Some(true) => StopOrder::WorkerFirst,

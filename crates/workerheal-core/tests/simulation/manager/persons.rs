@@ -142,7 +142,8 @@ impl Manager {
                 // It cannot be known whether the stop was meant for this unit.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
-            // Pending starts are cancelled, and the end of such a job looks like a stop.
+            // Pending jobs are cancelled: a stop that waited is not made, and the end of a start looks like a stop.
+            truth.obey = None;
             truth.looks_stopped |= truth.taken_along || truth.asked;
         }
         let goes_on = self.model.unit(UnitId(index)).job().is_some_and(|it| it.id == job);

@@ -80,8 +80,10 @@ impl Manager {
             starting.began |= !active.is_down();
         }
         // A stop with its parent also ends a start, and the wait for an automatic restart.
-        let Truth { up, waits, starts, .. } = self.truth[unit.0];
-        let ran = up || (waits && active == ActiveState::Inactive) || (starts && active.is_down() && job.is_some());
+        let Truth { up, waits, starts, last_stop, .. } = self.truth[unit.0];
+        let was_cancelled =
+            starts && active.is_down() && job.is_some() && last_stop <= self.model.unit(unit).inactive_exit();
+        let ran = up || (waits && active == ActiveState::Inactive) || was_cancelled;
         let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
         if active == ActiveState::Active && !self.truth[unit.0].up {
             // The group is up again: for a member that was down before, only that can be seen.
