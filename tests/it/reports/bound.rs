@@ -71,6 +71,76 @@ fn a_worker_whose_target_went_down_with_a_crashed_service_was_not_stopped_by_a_p
     }
 }
 
+/// A container crashes while its workers are still being prepared, started by us, by systemd itself and by a person.
+/// systemd cancels those starts with stop jobs that look like a person's.
+#[test]
+fn workers_that_were_being_started_when_their_container_crashed_come_back_with_it() {
+    let world = world();
+    run(&world, FPM, "", "ExecStart=sleep infinity\nRestart=always\nRestartSec=500ms");
+    let slow = "ExecStartPre=sh -c 'while test -e %h/slow; do sleep 0.1; done'\nExecStart=sleep infinity";
+    run(&world, "lerd-ours-myapp", IN_FPM, slow);
+    run(&world, "lerd-systemds-myapp", IN_FPM, &format!("{slow}\nRestart=always\nRestartSec=100ms"));
+    run(&world, "lerd-persons-myapp", IN_FPM, slow);
+    let units = ["lerd-ours-myapp", "lerd-systemds-myapp", "lerd-persons-myapp"];
+    let _events = world.start_daemon();
+    world.write_file("slow", "");
+    world.kill(&service_of("lerd-ours-myapp"), "KILL");
+    world.kill(&service_of("lerd-systemds-myapp"), "KILL");
+    world.control(&["restart", "--no-block", "lerd-persons-myapp"]);
+    for unit in units {
+        world.wait_until(&format!("{unit} to be prepared"), SOON, || {
+            (world.show(&service_of(unit), "SubState") == "start-pre").then_some(())
+        });
+    }
+    let before: Vec<String> = units.iter().map(|unit| world.show(&service_of(unit), "InvocationID")).collect();
+    world.crash(FPM);
+    fs::remove_file(world.path("slow")).unwrap();
+    for (unit, before) in units.into_iter().zip(before) {
+        world.wait_until(&format!("{unit} to be up in another run"), SOON, || {
+            let is_up = world.show(&service_of(unit), "ActiveState") == "active";
+            (is_up && world.show(&service_of(unit), "InvocationID") != before).then_some(())
+        });
+        assert_none_of(&world, unit, &["stopped", "gave-up"]);
+        world.wait_until(&format!("{unit} to be healthy"), SOON, || world.diagnosis(unit).is_none().then_some(()));
+    }
+}
+
+/// A database is stopped while the daemon is away. It goes down once its slowest consumer is down, long after the
+/// others.
+#[test]
+fn consumers_come_back_with_their_database_however_long_the_slowest_of_them_took_to_stop() {
+    const NEEDS: &str = "Requires=redis.service\nAfter=redis.service";
+    let world = world();
+    run(&world, "redis", "", LIVES);
+    run(&world, "app-fast", NEEDS, LIVES);
+    run(&world, "app-slow", NEEDS, "ExecStart=sleep infinity\nExecStop=sleep 2");
+    world.control(&["stop", "redis"]);
+    let _events = world.start_daemon();
+    for unit in ["app-fast", "app-slow"] {
+        world.wait_until(&format!("{unit} to be held"), SOON, || {
+            phases(&world, unit).contains(&"held".to_owned()).then_some(())
+        });
+        assert_none_of(&world, unit, &["stopped"]);
+    }
+    world.control(&["start", "redis"]);
+    comes_back(&world, "app-fast");
+    comes_back(&world, "app-slow");
+}
+
+/// `PartOf=` adds nothing for a worker that needs the unit anyway.
+#[test]
+fn a_worker_that_is_part_of_a_unit_that_it_needs_comes_back_with_it() {
+    let world = world();
+    run(&world, "db", "", LIVES);
+    run(&world, "app-a", "Requires=db.service\nPartOf=db.service\nAfter=db.service", LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["stop", "db"]);
+    let reported = events.wait_any(&["held", "stopped"], "app-a");
+    assert_eq!(reported["WORKERHEAL_PHASE"], "held", "{reported:#}");
+    world.control(&["start", "db"]);
+    comes_back(&world, "app-a");
+}
+
 /// The container and all of its workers are killed at once, and it is started again (systemd issues 7136 and 2824).
 #[test]
 fn six_workers_that_were_killed_together_with_their_container_all_come_back_with_it() {

@@ -361,6 +361,29 @@ fn a_failed_oneshot_with_a_timer_or_path_is_shown_and_left_to_that() {
     assert_eq!((ran.status, runs("app-bill"), runs("app-import")), (0, 2, 1), "{ran:?}");
 }
 
+/// The same job, whose author has not called it a oneshot; and a worker beside it that is started by a timer after
+/// login, and is to be kept up.
+#[test]
+fn a_failed_job_of_the_default_type_is_left_to_its_timer_unless_its_unit_has_restarts() {
+    let world = world();
+    let service = "ExecStart=sh -c 'echo >>%h/%N.runs; test ! -e %h/broken && exec sleep infinity'";
+    write(&world, "app-bill", "", service);
+    write(&world, "app-late", "StartLimitBurst=1", &format!("{service}\nRestart=on-failure\nRestartSec=10ms"));
+    for unit in ["app-bill", "app-late"] {
+        world.write_unit(&format!("{unit}.timer"), "[Timer]\nOnCalendar=*-*-* 03:00:00\n");
+        world.control(&["start", &format!("{unit}.timer")]);
+    }
+    world.write_file("broken", "");
+    let mut events = world.start_daemon();
+    try_to_start(&world, "app-bill");
+    let held = events.wait("held", "app-bill");
+    assert_eq!(held["WORKERHEAL_REASON"], "app-bill.timer decides when it runs");
+    try_to_start(&world, "app-late");
+    events.wait("starting", "app-late");
+    assert_eq!(fs::read_to_string(world.home().join("app-bill.runs")).unwrap().lines().count(), 1);
+    assert_eq!(count(&phases(&world, "app-bill"), "starting"), 0);
+}
+
 /// A oneshot that nothing triggers is run again only if its unit has `Restart=`.
 #[test]
 fn a_failed_oneshot_without_a_trigger_is_run_again_only_if_its_unit_has_restarts() {
