@@ -170,6 +170,10 @@ impl Healer {
     /// Records what an inspection shows, whatever is decided.
     fn note_inspection(&mut self, name: &UnitName, seen: &Inspection) {
         if let Some(incident) = self.incidents.get_mut(name) {
+            if incident.attempts == 0 && has_run_since(incident.run.as_deref(), seen.run.as_deref()) {
+                // It was started by another client, unseen, which is newer than a disable.
+                incident.file = None;
+            }
             // Even if it is not covered at the moment.
             incident.note_file(seen);
             if incident.last_failure == DIED && seen.active == ActiveState::Failed {

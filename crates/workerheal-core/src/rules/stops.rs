@@ -162,23 +162,23 @@ impl Case<'_> {
         });
         let began = self.seen.began.filter(|began| deactivation.is_none_or(|deactivation| *began <= deactivation.left));
         let was_down_before = |parent: &Parent| parent.down.zip(began).is_some_and(|(down, began)| down < began);
+        let was_back_before = |parent: &Parent| {
+            let times = parent.since.zip(deactivation).filter(|_| parent.active.is_up());
+            times.is_some_and(|(since, deactivation)| since < deactivation.left)
+        };
+        let is_about_to_stop = |parent: &Parent| parent.active.is_up() && parent.stopping;
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stop_order == StopOrder::WorkerFirst || was_down_before(parent) => false,
+            // It was back before the worker began to go down, so it did not take it along.
+            _ if was_back_before(parent) && !is_about_to_stop(parent) => false,
             _ if parent.stop_order == StopOrder::ParentFirst => true,
             // It is about to be stopped, and waits until the units that need it are down.
             (Some(deactivation), _)
-                if parent.active.is_up()
-                    && parent.stopping
-                    && self.seen.at <= deactivation.down + TAKEN_ALONG_WITHIN =>
+                if is_about_to_stop(parent) && self.seen.at <= deactivation.down + TAKEN_ALONG_WITHIN =>
             {
                 true
             }
-            // It was back before the worker began to go down, so it did not take it along.
-            (Some(deactivation), _)
-                if parent.active.is_up() && parent.since.is_some_and(|since| since < deactivation.left) =>
-            {
-                false
-            }
+            _ if was_back_before(parent) => false,
             (Some(deactivation), Some(left)) => {
                 // A unit that went down before this run began did not end it.
                 left + TAKEN_ALONG_WITHIN >= deactivation.left

@@ -181,8 +181,11 @@ fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
     let deactivation = Some(Deactivation { left: at(50_800), down: at(51_000) });
     for (since, verdict) in [(50_100, Verdict::Stopped), (50_900, Verdict::Start)] {
         let stop = Some(StopEvidence::Requested);
-        let down = Inspection { stop, deactivation, parents: vec![parent(since)], ..crashed() };
-        assert_eq!(by_rule(&down).verdict, verdict, "up again after {since} ms");
+        for stop_order in [StopOrder::Unknown, StopOrder::ParentFirst] {
+            let parents = vec![Parent { stop_order, ..parent(since) }];
+            let down = Inspection { stop: stop.clone(), deactivation, parents, ..crashed() };
+            assert_eq!(by_rule(&down).verdict, verdict, "up again after {since} ms, {stop_order:?}");
+        }
     }
 }
 

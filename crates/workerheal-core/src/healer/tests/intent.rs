@@ -605,6 +605,32 @@ fn a_stop_that_was_signalled_twice_outweighs_a_silent_journal() {
     assert!(harness.rechecked("queue", Inspection { down_for: Some(1000 * SECOND), ..run }).is_empty());
 }
 
+/// The connection was lost meanwhile: only the run shows that it was started after that.
+#[test]
+fn a_start_by_hand_that_nobody_saw_is_newer_than_a_disable() {
+    for attempts in [0, 1] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        let run = |run: &str, enabled| Inspection {
+            run: Some(run.into()),
+            file: Some(UnitFile { enabled, ..ENABLED }),
+            stop: Some(StopEvidence::NotRequested),
+            ..crashed()
+        };
+        if attempts == 0 {
+            harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..run("1", true) });
+        } else {
+            harness.shows("queue", run("1", true));
+            harness.fails("queue", "boom");
+        }
+        harness.observe(Fact::Frozen);
+        harness.list(&[("queue", ActiveState::Failed)]);
+        let actions = harness.shows("queue", run("2", false));
+        let is_held = actions.iter().any(|action| action.contains("disabled while it was down"));
+        assert_eq!(is_held, attempts > 0, "one of our own attempts is no such start: {actions:?}");
+    }
+}
+
 #[test]
 fn a_start_by_hand_that_fails_at_once_ends_a_stop() {
     let mut harness = Harness::with_healthy_queue();

@@ -180,10 +180,13 @@ impl Manager {
     }
 
     fn goes_down(&self, unit: UnitId) -> bool {
+        let job = self.model.unit(unit).job();
+        job.is_some_and(|job| matches!(job.kind, JobKind::Stop | JobKind::Restart)) || self.has_just_gone(unit)
+    }
+
+    fn has_just_gone(&self, unit: UnitId) -> bool {
         let (unit, now) = (self.model.unit(unit), self.model.now());
-        let has_just_gone = unit.active_exit().is_some_and(|left| now <= left + SECOND);
-        let is_about_to = unit.job().is_some_and(|job| matches!(job.kind, JobKind::Stop | JobKind::Restart));
-        is_about_to || (unit.active() != ActiveState::Active && has_just_gone)
+        unit.active() != ActiveState::Active && unit.active_exit().is_some_and(|left| now <= left + SECOND)
     }
 
     /// A signal as the connection to the manager reports it.

@@ -80,11 +80,13 @@ impl Manager {
             starting.began |= !active.is_down();
         }
         // A stop with its parent also ends a start, and the wait for an automatic restart.
-        let Truth { up, waits, starts, last_stop, .. } = self.truth[unit.0];
-        let was_cancelled =
-            starts && active.is_down() && job.is_some() && last_stop <= self.model.unit(unit).inactive_exit();
-        let ran = up || (waits && active == ActiveState::Inactive) || was_cancelled;
+        let Truth { up, waits, starts, last_stop, obey, .. } = self.truth[unit.0];
+        let ran = up || (waits && active == ActiveState::Inactive);
         let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
+        // When the stop of such a start began is not known, only when it ended.
+        let is_free = obey.is_none() && last_stop <= self.model.unit(unit).active_exit();
+        let was_cancelled = starts && active.is_down() && job.is_some() && is_free;
+        let loses_parent = loses_parent || (was_cancelled && self.needs(unit.0).any(|it| self.has_just_gone(it)));
         if active == ActiveState::Active && !self.truth[unit.0].up {
             // The group is up again: for a member that was down before, only that can be seen.
             for member in 0..UNITS {
