@@ -223,7 +223,7 @@ impl Incident {
     pub fn ends(&mut self) {
         self.begins_anew();
         self.last_failure.clear();
-        self.file = None;
+        (self.file, self.run) = (None, None);
         (self.taken_along, self.fell_with_parent) = (None, None);
         self.stopped_after = None;
     }
@@ -237,7 +237,6 @@ impl Incident {
         self.reported_hold = None;
         self.scheduled = None;
         self.definition = None;
-        self.run = None;
         self.needs_stop_evidence = false;
         self.refused = 0;
         self.refuses = None;

@@ -151,14 +151,12 @@ impl Healer {
             }
             Verdict::Well => self.found_well(now, name, &seen),
             Verdict::Stopped => self.found_stopped(now, name, seen, group.as_deref(), is_certain),
-            Verdict::Held(refusal) => {
-                let is_looping = matches!(refusal, Refusal::CrashLooping(_));
+            Verdict::Held(refusal @ Refusal::CrashLooping(_)) => {
                 self.hold(now, name, refusal);
-                if is_looping {
-                    // Signals may have said since that it is up, or has failed for good.
-                    self.goes_on_looping(now, name);
-                }
+                // Signals may have said since that it is up, or has failed for good.
+                self.goes_on_looping(now, name);
             }
+            Verdict::Held(refusal) => self.hold(now, name, refusal),
             Verdict::GivenUp => self.enter(name, Phase::GaveUp),
             Verdict::Unrecoverable(why) => self.give_up(now, name, &why.to_string()),
             Verdict::Exhausted(_) => self.exhausted(now, name),
