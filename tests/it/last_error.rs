@@ -228,17 +228,74 @@ fn the_failed_run_counts_while_a_restart_is_pending() {
 }
 
 #[test]
+fn the_failed_run_counts_while_its_restart_by_the_manager_is_up() {
+    let world = World::new();
+    let runs =
+        "mkdir %h/first && echo no database && exit 1; mkdir %h/second && exit 0; echo listening; sleep infinity";
+    world.write_worker(QUEUE, &format!("Restart=always\nRestartSec=10ms\nExecStart=sh -c '{runs}'"));
+    world.control(&["start", QUEUE]);
+    world.wait_for_journal("the third run", SOON, |entry| entry["MESSAGE"] == "listening");
+    assert_eq!(last_error(&world), "no database", "the run in between has ended cleanly");
+
+    world.control(&["restart", QUEUE]);
+    assert_eq!(last_error(&world), "", "it has been started anew");
+}
+
+/// A main process with a child, which says goodbye when it is told to end. The main process waits for it, runs `fails`,
+/// and ends with an error.
+fn with_a_child(begins: &str, fails: &str) -> String {
+    let child = "trap \"echo child is leaving; exit\" TERM; : >%h/ready; while :; do sleep 0.01; done";
+    format!("ExecStart=sh -c '{begins} ({child}) & until [ -e %h/ready ]; do sleep 0.01; done; {fails} exit 1'")
+}
+
+#[test]
+fn last_words_of_children_that_outlive_the_main_process_are_not_the_error() {
+    assert_eq!(after_failing(&with_a_child("", "echo no memory >&2;")), "no memory");
+
+    let world = World::new();
+    let begins = "[ ! -e %h/ready ] || { echo listening; exec sleep infinity; };";
+    let service = with_a_child(begins, "echo no memory >&2;");
+    world.write_worker(QUEUE, &format!("Restart=always\nRestartSec=10ms\n{service}"));
+    world.control(&["start", QUEUE]);
+    world.wait_for_journal("the second run", SOON, |entry| entry["MESSAGE"] == "listening");
+    assert_eq!(last_error(&world), "no memory", "the next run is up");
+}
+
+#[test]
+fn the_journal_may_receive_the_last_line_after_the_end_of_the_main_process() {
+    let world = World::new();
+    let fails = "until [ -e %h/fail ]; do sleep 0.01; done; echo no memory >&2;";
+    world.write_worker(QUEUE, &with_a_child("echo begun;", fails));
+    for _ in 0..3 {
+        world.control(&["start", QUEUE]);
+        world.wait_for_state(&service_of(QUEUE), "active", SOON);
+        with_journald_stopped(&world, || {
+            world.write_file("fail", "");
+            world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+        });
+        std::fs::remove_file(world.path("fail")).unwrap();
+        assert_eq!(last_error(&world), "no memory");
+    }
+}
+
+/// While journald cannot receive anything.
+#[track_caller]
+fn with_journald_stopped(world: &World, act: impl FnOnce()) {
+    let signal = |signal| {
+        let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
+        assert!(sent.success(), "there is a journald");
+    };
+    signal("-STOP");
+    act();
+    signal("-CONT");
+}
+
+#[test]
 fn lines_that_the_journal_could_not_assign_are_found_by_process() {
     let world = World::new();
     world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'\nExecStopPost=sh -c 'echo cleaning up'");
     for _ in 0..3 {
-        let signal = |signal| {
-            let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
-            assert!(sent.success(), "there is a journald");
-        };
-        signal("-STOP");
-        fail(&world);
-        signal("-CONT");
+        with_journald_stopped(&world, || fail(&world));
         assert_eq!(last_error(&world), "no database");
     }
 }

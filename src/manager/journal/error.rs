@@ -1,8 +1,9 @@
 //! The cause of a failed run: its last own log line, else the manager's line that names the cause.
 //!
 //! A line is the run's own if one of its main or preparing processes wrote it. Output of commands like `ExecStopPost=`
-//! comes after the fact. journald asks a living process for its unit, so for one that dies at once it knows at most the
-//! process id and the stream, which identify its lines.
+//! comes after the fact, and so do the last words of children that are told to end once the main process has failed.
+//! journald asks a living process for its unit, so for one that dies at once it knows at most the process id and the
+//! stream, which identify its lines.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -37,9 +38,9 @@ const LINE_LIMITS: [u32; 2] = [200, 10_000];
 pub(in crate::manager) struct FailedRun {
     /// The id of the run that the manager began last.
     pub invocation: String,
-    /// Whether that run is under way: then the one before it is meant, if that failed.
-    pub is_before: bool,
-    /// How it ended; unknown for the run under way.
+    /// How many runs before that one may be meant: the last of them that has failed. None if that one has failed itself.
+    pub earlier: u32,
+    /// How that one ended; unknown if it is under way.
     pub result: ServiceResult,
     /// The process id of its main process.
     pub main: Option<u32>,
@@ -72,13 +73,15 @@ struct Record {
     after: u64,
     /// When the run after it began, if there was one.
     before: Option<u64>,
+    /// How it ended.
+    result: ServiceResult,
 }
 
 impl Journal {
     /// The cause of a run's failure.
     pub async fn what_went_wrong(&self, unit: &UnitName, run: &FailedRun) -> Option<String> {
         let found = self.find_error(unit, run).await;
-        if found.is_some() || run.is_before {
+        if found.is_some() || run.earlier > 0 {
             return found;
         }
         // A failing run always leaves an entry: the journal lags behind.
@@ -92,19 +95,20 @@ impl Journal {
             let refusal = entry.is(FAILURE_RESULT) && entry.result.as_deref() == Some("start-limit-hit");
             (entry.is(FAILURE_RESULT) && !refusal) || entry.is(SPAWN_FAILED) || entry.is_end_of_work()
         };
-        if run.result == ServiceResult::StartLimitHit && !record.entries.iter().any(failed_by_itself) {
+        if record.result == ServiceResult::StartLimitHit && !record.entries.iter().any(failed_by_itself) {
             return record.refusal();
         }
         if let Some(line) = record.foregone(run) {
             return Some(line);
         }
-        let at_a_stop = run.main_was_clean && !record.entries.iter().any(Entry::is_end_of_work);
+        // How the main process of an earlier run ended is known only if it was an error.
+        let at_a_stop = (run.main_was_clean || run.earlier > 0) && !record.entries.iter().any(Entry::is_end_of_work);
         if at_a_stop && let Some(line) = record.failed_stop() {
             return Some(line);
         }
         match self.last_own_line(unit, run, &record).await {
             Some(line) => Some(line),
-            None => record.cause(run.result),
+            None => record.cause(),
         }
     }
 
@@ -113,20 +117,14 @@ impl Journal {
         let mut entries = self.search(&self.about_by_manager(unit.as_str()), 200).await.ok()?;
         // Our own messages about it repeat earlier ones.
         entries.retain(|entry| entry.ours.is_none());
-        let id = if run.is_before {
-            let failed = |entry: &&Entry| entry.invocation().is_some_and(|id| id != run.invocation);
-            let before = entries.iter().find(failed)?.invocation()?.to_owned();
-            let has_failed = |entry: &Entry| entry.is(FAILURE_RESULT) && entry.invocation() == Some(&before);
-            entries.iter().any(has_failed).then_some(before)?
-        } else {
-            run.invocation.clone()
-        };
+        let (id, result) =
+            if run.earlier > 0 { failed_before(run, &entries)? } else { (run.invocation.clone(), run.result) };
         let is_its = |entry: &&Entry| entry.invocation() == Some(&id);
         let begin = entries.iter().filter(is_its).map(Entry::sent).min();
         let is_anothers = |entry: &&Entry| entry.invocation().is_some_and(|other| other != id);
         let others = entries.iter().filter(is_anothers);
         let after = others.clone().map(Entry::sent).filter(|at| begin.is_none_or(|begin| *at < begin)).max();
-        let before = others.clone().map(Entry::sent).filter(|at| run.is_before && Some(*at) > begin).min();
+        let before = others.clone().map(Entry::sent).filter(|at| run.earlier > 0 && Some(*at) > begin).min();
         let others = others.filter_map(|entry| entry.invocation().map(str::to_owned)).collect();
         let after = after.unwrap_or_else(|| {
             let first = run.work.iter().map(|command| command.begun).min().unwrap_or(0);
@@ -136,7 +134,7 @@ impl Journal {
             Some(its) => its == id,
             None => entry.sent() >= after && before.is_none_or(|before| entry.sent() <= before),
         });
-        Some(Record { entries, others, after, before })
+        Some(Record { entries, others, after, before, result })
     }
 
     /// The last line of the run's processes, except those of a stop or a reload.
@@ -147,11 +145,12 @@ impl Journal {
         }
         let since = format!("--since=@{}", record.after / 1_000_000);
         matches.push(since.clone());
+        let mut farewell = None;
         for lines in LINE_LIMITS {
             let found = self.search(&matches, lines).await.ok()?;
             let is_all = found.len() < lines as usize;
             let mut entries: Vec<Entry> = found.into_iter().filter(|entry| record.may_have(entry)).collect();
-            let mut authors = Authors::of(run, record, &entries);
+            let authors = Authors::of(run, record, &entries);
             // Child processes often know best, and they use the same streams as known processes of the run.
             let mut streams: Vec<String> = authors.own.iter().map(|id| format!("_STREAM_ID={id}")).collect();
             streams.sort_unstable();
@@ -162,15 +161,19 @@ impl Journal {
             }
             entries.sort_by_key(|entry| std::cmp::Reverse(entry.written()));
             entries.retain(|entry| authors.wrote(entry));
-            if let Some(line) = entries.into_iter().find_map(Entry::line) {
+            let speakers = authors.speakers(&entries);
+            let spoke = |entry: &Entry| entry.pid.as_ref().is_some_and(|pid| speakers.contains(pid));
+            let (timely, late): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|entry| !record.is_after_main(entry) || spoke(entry));
+            if let Some(line) = timely.into_iter().find_map(Entry::line) {
                 return Some(line);
             }
+            farewell = farewell.or_else(|| late.into_iter().find_map(Entry::line));
             if is_all {
                 break;
             }
-            authors.own.clear();
         }
-        None
+        farewell
     }
 }
 
@@ -183,6 +186,13 @@ impl Record {
         is_in_time && !is_others && entry.ours.is_none() && !entry.is_about_a_unit()
     }
 
+    /// Whether the journal received it after the news that the main process had ended. Then other processes are told to
+    /// end, and may say so.
+    fn is_after_main(&self, entry: &Entry) -> bool {
+        let is_end = |entry: &&Entry| entry.is(PROCESS_EXIT) && entry.command.as_deref() == Some("ExecStart");
+        self.entries.iter().find(is_end).is_some_and(|end| entry.written() > end.written())
+    }
+
     /// The first message for which this holds.
     fn first(&self, holds: impl Fn(&Entry) -> bool) -> Option<String> {
         self.entries.iter().rev().filter(|entry| holds(entry)).find_map(Entry::text)
@@ -193,7 +203,7 @@ impl Record {
     fn foregone(&self, run: &FailedRun) -> Option<String> {
         let main = run.main.map(|pid| pid.to_string());
         let is_main = |entry: &Entry| main.is_some() && entry.pid == main;
-        match run.result {
+        match self.result {
             ServiceResult::Resources => self.first(Entry::is_warning),
             _ => self.first(|entry| entry.is(SPAWN_FAILED) && is_main(entry)),
         }
@@ -208,8 +218,8 @@ impl Record {
     }
 
     /// The manager's line that names the cause of a failure.
-    fn cause(&self, result: ServiceResult) -> Option<String> {
-        let typical = match result {
+    fn cause(&self) -> Option<String> {
+        let typical = match self.result {
             ServiceResult::Timeout => self.first(|entry| entry.is_warning() && entry.says("timed out")),
             ServiceResult::Watchdog => self.first(|entry| entry.is_warning() && entry.says("Watchdog timeout")),
             ServiceResult::OomKill => self.first(|entry| entry.is(OUT_OF_MEMORY)),
@@ -224,6 +234,15 @@ impl Record {
             .or_else(|| self.failed_stop())
             .or_else(|| self.refusal())
     }
+}
+
+/// The last run before the latest one that has failed, and how, if it is one of those that may be meant.
+fn failed_before(run: &FailedRun, entries: &[Entry]) -> Option<(String, ServiceResult)> {
+    let mut ids: Vec<&str> = entries.iter().filter_map(Entry::invocation).filter(|id| *id != run.invocation).collect();
+    ids.dedup();
+    let failure = |id| entries.iter().find(|entry| entry.is(FAILURE_RESULT) && entry.invocation() == Some(id));
+    let failures = ids.into_iter().take(run.earlier as usize).find_map(|id| Some((id, failure(id)?)));
+    failures.map(|(id, entry)| (id.to_owned(), ServiceResult::from(entry.result.as_deref().unwrap_or_default())))
 }
 
 /// Which lines count.
@@ -273,6 +292,19 @@ impl Authors {
 
     fn is_before_a_stop(&self, entry: &Entry) -> bool {
         self.stop.is_none_or(|stop| entry.written() < stop)
+    }
+
+    /// The processes whose lines may arrive in the journal after the news of the main process's end, as streams are read
+    /// in no order with other messages: the known ones of the run, else that which wrote first. The entries are sorted,
+    /// the newest first.
+    fn speakers(&self, entries: &[Entry]) -> HashSet<String> {
+        let known: HashSet<String> =
+            entries.iter().filter(|entry| self.is_work(entry)).filter_map(|entry| entry.pid.clone()).collect();
+        if known.is_empty() {
+            entries.iter().rev().find_map(|entry| entry.pid.clone()).into_iter().collect()
+        } else {
+            known
+        }
     }
 
     /// Whether the entry is about the main process.
