@@ -362,14 +362,19 @@ fn each_event_of_many_failures_at_once_has_its_error() {
 #[test]
 fn a_noisy_worker_does_not_hide_the_error_of_another() {
     const NOISY: &str = "lerd-noisy-myapp";
-    let world = World::new();
-    world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'");
-    fail(&world);
+    let writes =
+        "ExecStart=sh -c 'i=0; while [ $$i -lt 1000 ]; do echo $$i; i=$$((i+1)); done; echo no memory; exit 1'";
     // Until it reaches the start limit.
-    world.write_worker(NOISY, "Restart=always\nRestartSec=1ms\nExecStart=sh -c 'seq 50; echo no memory; exit 1'");
-    let _ = world.systemctl(&["start", NOISY]);
-    world.wait_for_state(&service_of(NOISY), "failed", SOON);
-    let detected = world.run(&["detect", "--json"]).json();
-    let errors: Vec<&str> = detected.as_array().unwrap().iter().map(|it| it["last_error"].as_str().unwrap()).collect();
-    assert_eq!(errors, ["no memory", "no database"]);
+    let restarts = "Restart=always\nRestartSec=1ms\nExecStart=sh -c 'echo no memory; exit 1'";
+    for noise in [writes, restarts] {
+        let world = World::new();
+        world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'");
+        fail(&world);
+        world.write_worker(NOISY, noise);
+        let _ = world.systemctl(&["start", NOISY]);
+        world.wait_for_state(&service_of(NOISY), "failed", SOON);
+        let detected = world.run(&["detect", "--json"]).json();
+        let errors = detected.as_array().unwrap().iter().map(|it| it["last_error"].as_str().unwrap());
+        assert_eq!(errors.collect::<Vec<_>>(), ["no memory", "no database"], "{noise}");
+    }
 }
