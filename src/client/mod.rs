@@ -247,7 +247,10 @@ impl ConfiguredStandalone {
             let of_files = references_for(&self.paths, manager, &unit, Timestamp::default()).await;
             let references = References { daemon_runs: self.daemon_runs, ..of_files };
             let Some(explanation) = detector.explain(&unit, &references).await? else { continue };
-            let last_words = detector.manager.last_error(&unit).await;
+            let last_words = match explanation.state {
+                Some(_) => detector.manager.last_error(&unit).await,
+                None => None,
+            };
             let text = text(&explanation, last_words.as_deref(), Style::default(), None);
             explanations.push(Explained { explanation, last_words, text });
         }

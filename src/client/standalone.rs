@@ -97,7 +97,8 @@ impl<M: ServiceManager> Standalone<M> {
         self.detector.detect().await
     }
 
-    /// Fills in the last log line of each worker, in order, until 500 ms have passed; the others stay empty.
+    /// Fills in the last log line of each failed worker, until half a second and 25 ms for each have passed; the others
+    /// keep theirs.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
         self.detector.enrich(workers).await;
     }

@@ -3,6 +3,7 @@
 //!
 //! A task of its own, so that a search in the journal never delays healing.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -12,13 +13,15 @@ use tokio::time::{Instant, timeout};
 use super::hook::Hook;
 use super::state_writer::Ticket;
 use crate::core::event::{Event, Phase};
+use crate::core::units::UnitName;
+use crate::detect::last_errors;
 use crate::logging::log_event;
 use crate::manager::{Scope, ServiceManager};
 
-/// Maximum time to find a worker's last log line.
-const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Number of queued events above which last log lines are left out.
-const MAX_BACKLOG: usize = 32;
+/// Maximum number of events whose last log lines are looked up together.
+const MAX_TOGETHER: usize = 256;
+/// Number of further queued events above which last log lines are left out.
+const MAX_BACKLOG: usize = 256;
 
 /// How long an event waits until its state is saved.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,25 +46,25 @@ impl EventLog {
         let writer = tokio::spawn(async move {
             let hook = Hook::default();
             let mut time_left = SAVE_TIMEOUT;
-            while let Some((mut event, ticket)) = queue.recv().await {
-                // Errors are reported elsewhere. After one timeout, events no longer wait.
-                if let Some(ticket) = ticket {
-                    let begin = Instant::now();
-                    let written = ticket.written(time_left).await;
-                    time_left =
-                        if written.is_err() && begin.elapsed() >= time_left { Duration::ZERO } else { SAVE_TIMEOUT };
+            let mut batch = Vec::new();
+            while queue.recv_many(&mut batch, MAX_TOGETHER).await > 0 {
+                if queue.len() < MAX_BACKLOG {
+                    add_last_words(&manager, &mut batch).await;
                 }
-                if matches!(event.phase, Phase::Failed | Phase::GaveUp)
-                    && !event.error.is_empty()
-                    && queue.len() < MAX_BACKLOG
-                {
-                    add_last_words(&manager, &mut event).await;
-                }
-                log_event(&event, scope);
-                hook.run(&command.borrow(), &event);
-                if let Some(publish) = &publish {
-                    // Followers get what the journal gets.
-                    let _ = publish.send(event);
+                for (event, ticket) in batch.drain(..) {
+                    // Errors are reported elsewhere. After one timeout, events no longer wait.
+                    if let Some(ticket) = ticket {
+                        let begin = Instant::now();
+                        let written = ticket.written(time_left).await;
+                        let is_late = written.is_err() && begin.elapsed() >= time_left;
+                        time_left = if is_late { Duration::ZERO } else { SAVE_TIMEOUT };
+                    }
+                    log_event(&event, scope);
+                    hook.run(&command.borrow(), &event);
+                    if let Some(publish) = &publish {
+                        // Followers get what the journal gets.
+                        let _ = publish.send(event);
+                    }
                 }
             }
         });
@@ -89,9 +92,23 @@ impl EventLog {
     }
 }
 
-async fn add_last_words(manager: &impl ServiceManager, event: &mut Event) {
-    let Some(unit) = &event.unit else { return };
-    if let Ok(Some(line)) = timeout(LAST_LINE_TIMEOUT, manager.last_error(unit)).await {
-        event.error = format!("{}: {line}", event.error);
+/// Adds to each failure what the worker has logged last.
+async fn add_last_words(manager: &impl ServiceManager, batch: &mut [(Event, Option<Ticket>)]) {
+    let failures = batch
+        .iter_mut()
+        .map(|(event, _)| event)
+        .filter(|event| matches!(event.phase, Phase::Failed | Phase::GaveUp) && !event.error.is_empty());
+    let mut by_unit: BTreeMap<UnitName, Vec<&mut Event>> = BTreeMap::new();
+    for event in failures {
+        if let Some(unit) = event.unit.clone() {
+            by_unit.entry(unit).or_default().push(event);
+        }
+    }
+    let units: Vec<UnitName> = by_unit.keys().cloned().collect();
+    for (events, line) in by_unit.into_values().zip(last_errors(manager, &units).await) {
+        let Some(line) = line else { continue };
+        for event in events {
+            event.error = format!("{}: {line}", event.error);
+        }
     }
 }

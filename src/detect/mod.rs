@@ -21,6 +21,7 @@ pub mod references;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +46,14 @@ pub use plan::PlanError;
 pub(crate) use probe::refused_often;
 use probe::refuses;
 
-/// Maximum time of [`Detector::enrich`] for all workers together.
-pub(crate) const ENRICH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum time to find last errors, and how much more for each of them.
+const LAST_ERRORS_TIMEOUT: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(25)];
+/// Number of last errors that are looked up together.
+const LOOKED_UP_TOGETHER: usize = 16;
 /// Maximum number of concurrent inspections.
 const MAX_CONCURRENT_INSPECTIONS: usize = 16;
-/// Maximum number of concurrent searches in the journal: each is a process.
-const MAX_CONCURRENT_SEARCHES: usize = 4;
+/// Maximum number of concurrent look-ups of last errors: each runs a process.
+const MAX_CONCURRENT_LOOK_UPS: usize = 4;
 
 /// Inspects a unit. The directory that it runs in is spelt like that of the site.
 pub(crate) fn inspect<M: ServiceManager>(
@@ -62,6 +65,29 @@ pub(crate) fn inspect<M: ServiceManager>(
     let rivals = context.selector.rival_checkouts(&context.registry, unit);
     let (manager, unit) = (manager.clone(), unit.clone());
     async move { Ok(checkout::inspection_spelt_as_registered(manager.inspect(&unit, detail).await?, rivals).await) }
+}
+
+/// The last errors of different units, in their order, as far as they are found in time.
+pub(crate) async fn last_errors<M: ServiceManager>(manager: &M, units: &[UnitName]) -> Vec<Option<String>> {
+    let [time, each] = LAST_ERRORS_TIMEOUT;
+    let deadline = Instant::now() + time + each.saturating_mul(u32::try_from(units.len()).unwrap_or(u32::MAX));
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT_LOOK_UPS));
+    let mut look_ups = JoinSet::new();
+    for (at, units) in units.chunks(LOOKED_UP_TOGETHER).enumerate() {
+        let (units, manager, places) = (units.to_vec(), manager.clone(), Arc::clone(&places));
+        look_ups.spawn(async move {
+            let _place = places.acquire().await;
+            (at * LOOKED_UP_TOGETHER, manager.last_errors(&units).await)
+        });
+    }
+    let mut errors = vec![None; units.len()];
+    while let Ok(Some(found)) = timeout_at(deadline, look_ups.join_next()).await {
+        let Ok((begin, found)) = found else { continue };
+        for (error, found) in errors.iter_mut().skip(begin).zip(found) {
+            *error = found;
+        }
+    }
+    errors
 }
 
 /// Whether the last log line of a worker in this state says what went wrong: not if it ended cleanly, cannot start, or
@@ -187,21 +213,13 @@ impl<M: ServiceManager> Detector<M> {
         (detail, question.map(|question| (question, site.map(|site| site.path.clone()))))
     }
 
-    /// Fills in the last log line of each failed worker, in order, until 500 ms have passed; the others keep theirs. In
-    /// other states that line would be no error.
+    /// Fills in the last log line of each failed worker, until half a second and 25 ms for each have passed; the others
+    /// keep theirs. In other states that line would be no error.
     pub async fn enrich(&self, workers: &mut [UnhealthyWorker]) {
-        let deadline = Instant::now() + ENRICH_TIMEOUT;
-        let places = Arc::new(Semaphore::new(MAX_CONCURRENT_SEARCHES));
-        let mut searches = JoinSet::new();
-        for (at, worker) in workers.iter().enumerate().filter(|(_, worker)| says_why(worker.state)) {
-            let (unit, manager, places) = (worker.unit.clone(), self.manager.clone(), Arc::clone(&places));
-            searches.spawn(async move {
-                let _place = places.acquire().await;
-                (at, manager.last_error(&unit).await)
-            });
-        }
-        while let Ok(Some(found)) = timeout_at(deadline, searches.join_next()).await {
-            if let Ok((at, Some(line))) = found {
+        let failed: Vec<usize> = (0..workers.len()).filter(|at| says_why(workers[*at].state)).collect();
+        let units: Vec<UnitName> = failed.iter().map(|at| workers[*at].unit.clone()).collect();
+        for (at, line) in failed.into_iter().zip(last_errors(&self.manager, &units).await) {
+            if let Some(line) = line {
                 // It says more than the error of the last attempt.
                 workers[at].last_error = line;
             }
@@ -240,6 +258,6 @@ impl<M: ServiceManager> Detector<M> {
 
     /// The last line that a unit has logged, if it is found in time.
     pub async fn last_words(&self, unit: &UnitName) -> Option<String> {
-        timeout_at(Instant::now() + ENRICH_TIMEOUT, self.manager.last_error(unit)).await.ok().flatten()
+        last_errors(&self.manager, slice::from_ref(unit)).await.pop().flatten()
     }
 }

@@ -19,6 +19,7 @@ pub(crate) use journal::fuzz as fuzz_journal;
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -187,6 +188,11 @@ pub trait ServiceManager: Clone + Send + Sync + 'static {
     /// The cause of a failure: the last line of the unit's own processes in the failed run, else the manager's line
     /// that names the cause. `None` if there was no failure, or it cannot be found.
     fn last_error(&self, unit: &UnitName) -> impl Future<Output = Option<String>> + Send;
+
+    /// The same of several different units, in their order, where that is faster.
+    fn last_errors(&self, units: &[UnitName]) -> impl Future<Output = Vec<Option<String>>> + Send {
+        join_all(units.iter().map(|unit| self.last_error(unit)))
+    }
 
     /// The log of the unit, whether or not it is covered: output of its processes, and messages about it if they are in
     /// the same place.

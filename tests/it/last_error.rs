@@ -4,9 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "this is for tests only")]
 
-use crate::common::{LIVES, SOON, World, service_of};
+use crate::common::{LIVES, SOON, World, service_of, text};
 use workerheal::UnitName;
 use workerheal::manager::{Native, Scope, ServiceManager};
+use workerheal_sandbox::Entry;
 
 const QUEUE: &str = "lerd-queue-myapp";
 
@@ -227,18 +228,153 @@ fn the_failed_run_counts_while_a_restart_is_pending() {
     assert_eq!(last_error(&world), "no database");
 }
 
+/// Waits until it may fail: journald knows the unit of a process that has written before.
+const WRITES_AND_WAITS: &str = "echo begun; until [ -e %h/fail ]; do sleep 0.01; done;";
+
+/// Lets a run fail that has begun.
+#[track_caller]
+fn let_fail(world: &World) {
+    world.wait_for_journal("the run", SOON, |entry| entry["MESSAGE"] == "begun");
+    world.write_file("fail", "");
+}
+
+#[test]
+fn the_failed_run_counts_while_its_restart_by_the_manager_is_up() {
+    let world = World::new();
+    let first = format!("mkdir %h/first && {{ {WRITES_AND_WAITS} echo no database; exit 1; }}");
+    let runs = format!("{first}; mkdir %h/second && exit 0; echo listening; sleep infinity");
+    world.write_worker(QUEUE, &format!("Restart=always\nRestartSec=10ms\nExecStart=sh -c '{runs}'"));
+    world.control(&["start", QUEUE]);
+    let_fail(&world);
+    world.wait_for_journal("the third run", SOON, |entry| entry["MESSAGE"] == "listening");
+    assert_eq!(last_error(&world), "no database", "the run in between has ended cleanly");
+
+    world.control(&["restart", QUEUE]);
+    assert_eq!(last_error(&world), "", "it has been started anew");
+}
+
+/// A main process that fails, with a child, which says goodbye when it is told to end.
+fn with_a_child(begins: &str) -> String {
+    let child = "trap \"echo child is leaving; exit\" TERM; : >%h/ready; while :; do sleep 0.01; done";
+    format!(
+        "ExecStart=sh -c '{begins} ({child}) & until [ -e %h/ready ]; do sleep 0.01; done; {WRITES_AND_WAITS} \
+         echo no memory >&2; exit 1'"
+    )
+}
+
+#[test]
+fn last_words_of_children_that_outlive_the_main_process_are_not_the_error() {
+    let world = World::new();
+    world.write_worker(QUEUE, &with_a_child(""));
+    world.control(&["start", QUEUE]);
+    let_fail(&world);
+    world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+    assert_eq!(last_error(&world), "no memory");
+
+    let world = World::new();
+    let service = with_a_child("[ ! -e %h/ready ] || { echo listening; exec sleep infinity; };");
+    world.write_worker(QUEUE, &format!("Restart=always\nRestartSec=10ms\n{service}"));
+    world.control(&["start", QUEUE]);
+    let_fail(&world);
+    world.wait_for_journal("the second run", SOON, |entry| entry["MESSAGE"] == "listening");
+    assert_eq!(last_error(&world), "no memory", "the next run is up");
+}
+
+#[test]
+fn the_journal_may_receive_the_last_line_after_the_end_of_the_main_process() {
+    let world = World::new();
+    world.write_worker(QUEUE, &with_a_child(""));
+    world.control(&["start", QUEUE]);
+    world.wait_for_journal("the run", SOON, |entry| entry["MESSAGE"] == "begun");
+    with_journald_stopped(&world, || {
+        world.write_file("fail", "");
+        world.wait_for_state(&service_of(QUEUE), "failed", SOON);
+    });
+    assert_eq!(last_error(&world), "no memory");
+}
+
+/// While journald cannot receive anything.
+#[track_caller]
+fn with_journald_stopped(world: &World, act: impl FnOnce()) {
+    let signal = |signal| {
+        let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
+        assert!(sent.success(), "there is a journald");
+    };
+    signal("-STOP");
+    act();
+    signal("-CONT");
+}
+
 #[test]
 fn lines_that_the_journal_could_not_assign_are_found_by_process() {
     let world = World::new();
     world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'\nExecStopPost=sh -c 'echo cleaning up'");
     for _ in 0..3 {
-        let signal = |signal| {
-            let sent = world.command("pkill").args([signal, "-x", "systemd-journal"]).status().unwrap();
-            assert!(sent.success(), "there is a journald");
-        };
-        signal("-STOP");
-        fail(&world);
-        signal("-CONT");
+        with_journald_stopped(&world, || fail(&world));
         assert_eq!(last_error(&world), "no database");
+    }
+}
+
+/// Workers that all fail at once, each with a line of its own.
+fn fleet(world: &World) -> Vec<String> {
+    let units: Vec<String> = (1..=50).map(|number| format!("lerd-w{number}-myapp")).collect();
+    for unit in &units {
+        world.write_worker(unit, &format!("ExecStart=sh -c 'echo {unit} has no database; exit 1'"));
+    }
+    units
+}
+
+#[test]
+fn each_of_many_workers_that_fail_at_once_has_its_error() {
+    let world = World::new();
+    let units = fleet(&world);
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    let _ = world.systemctl(&[&["start"], &names[..]].concat());
+    for unit in &units {
+        world.wait_for_state(&service_of(unit), "failed", SOON);
+    }
+    for _ in 0..3 {
+        let detected = world.run(&["detect", "--json"]).json();
+        let detected = detected.as_array().unwrap();
+        assert_eq!(detected.len(), units.len());
+        for worker in detected {
+            let unit = worker["unit"].as_str().unwrap();
+            assert_eq!(worker["last_error"], format!("{unit} has no database"), "{unit}");
+        }
+    }
+}
+
+#[test]
+fn each_event_of_many_failures_at_once_has_its_error() {
+    let world = World::new();
+    world.config("heal: {stable_after: 100ms, give_up_after: 1}\n");
+    let units = fleet(&world);
+    drop(world.start_daemon());
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    let _ = world.systemctl(&[&["start", "--no-block"], &names[..]].concat());
+    for unit in &units {
+        let is_failure = |it: &Entry| it["WORKERHEAL_UNIT"] == *unit && it["WORKERHEAL_PHASE"] == "failed";
+        let error = text(&world.wait_for_journal("its failure", SOON, is_failure), "WORKERHEAL_ERROR");
+        assert!(error.ends_with(&format!("{unit} has no database")), "{error}");
+    }
+}
+
+#[test]
+fn a_noisy_worker_does_not_hide_the_error_of_another() {
+    const NOISY: &str = "lerd-noisy-myapp";
+    let writes =
+        "ExecStart=sh -c 'i=0; while [ $$i -lt 1000 ]; do echo $$i; i=$$((i+1)); done; echo no memory; exit 1'";
+    // Until it reaches the start limit.
+    let restarts = "Restart=always\nRestartSec=1ms\nExecStart=sh -c 'echo no memory; exit 1'";
+    for noise in [writes, restarts] {
+        let world = World::new();
+        world.write_worker(QUEUE, "ExecStart=sh -c 'echo no database; exit 1'");
+        fail(&world);
+        world.write_worker(NOISY, noise);
+        let _ = world.systemctl(&["start", NOISY]);
+        world.wait_for_state(&service_of(NOISY), "failed", SOON);
+        let detected = world.run(&["detect", "--json"]).json();
+        let errors = detected.as_array().unwrap().iter().map(|it| it["last_error"].as_str().unwrap());
+        assert_eq!(errors.collect::<Vec<_>>(), ["no memory", "no database"], "{noise}");
     }
 }

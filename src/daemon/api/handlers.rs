@@ -162,7 +162,10 @@ async fn explain<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) ->
         None => detector.explain(&unit, &references).await?,
     };
     let explanation = explanation.ok_or_else(|| Rejection::not_covered(unit.short()))?;
-    let last_words = detector.last_words(&unit).await;
+    let last_words = match explanation.state {
+        Some(_) => detector.last_words(&unit).await,
+        None => None,
+    };
     let text = text(&explanation, last_words.as_deref(), Style::default(), None);
     Ok(Json(Explained { explanation, last_words, text }))
 }

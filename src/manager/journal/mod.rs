@@ -126,7 +126,7 @@ impl Journal {
 
     /// The streams of a run: those of its main process, and those known to be the unit's. Child processes use them too.
     async fn streams(&self, unit: &UnitName, run: Run) -> Vec<String> {
-        let matches = self.own(unit).into_iter().chain([or(), format!("_PID={}", run.pid), since(run)]);
+        let matches = self.own(&[unit.as_str()]).into_iter().chain([or(), format!("_PID={}", run.pid), since(run)]);
         let entries = self.search(&matches.collect::<Vec<_>>(), 50).await.unwrap_or_default();
         let mut streams: Vec<String> = entries.into_iter().filter_map(|entry| entry.stream).collect();
         streams.sort();
@@ -139,32 +139,33 @@ impl Journal {
     fn about(&self, unit: &UnitName) -> Vec<String> {
         let ours = [or(), format!("UNIT={}", unit.as_str()), "_SYSTEMD_UNIT=workerheal.service".to_owned()];
         let ours = ours.into_iter().filter(|_| self.scope == Scope::System);
-        self.own(unit).into_iter().chain([or()]).chain(self.about_by_manager(unit.as_str())).chain(ours).collect()
+        let unit = [unit.as_str()];
+        self.own(&unit).into_iter().chain([or()]).chain(self.about_by_manager(&unit)).chain(ours).collect()
     }
 
-    /// Matches lines about the unit by authorized processes.
-    fn about_by_manager(&self, unit: &str) -> [String; 2] {
-        let (name, uid) = (unit, self.uid);
+    /// Matches lines about the units by authorized processes.
+    fn about_by_manager(&self, units: &[&str]) -> Vec<String> {
         match self.scope {
-            Scope::User => [format!("USER_UNIT={name}"), format!("_UID={uid}")],
-            Scope::System => [format!("UNIT={name}"), "_UID=0".to_owned()],
+            Scope::User => each("USER_UNIT", units).chain([format!("_UID={}", self.uid)]).collect(),
+            Scope::System => each("UNIT", units).chain(["_UID=0".to_owned()]).collect(),
         }
     }
 
-    /// Matches lines of the unit's own processes, through any transport.
-    fn written_by(&self, unit: &UnitName) -> Vec<String> {
+    /// Matches lines of the units' own processes, through any transport.
+    fn written_by(&self, units: &[&str]) -> Vec<String> {
         let ways = ["stdout", "syslog", "journal"].map(|way| format!("_TRANSPORT={way}"));
-        let mut own = Vec::from(self.own(unit));
+        let mut own = self.own(units);
         own.retain(|field| !ways.contains(field));
         own.into_iter().chain(ways).collect()
     }
 
-    /// Matches lines of the unit's own processes.
-    fn own(&self, unit: &UnitName) -> [String; 2] {
-        let (name, uid) = (unit.as_str(), self.uid);
+    /// Matches lines of the units' own processes.
+    fn own(&self, units: &[&str]) -> Vec<String> {
         match self.scope {
-            Scope::User => [format!("_SYSTEMD_USER_UNIT={name}"), format!("_SYSTEMD_OWNER_UID={uid}")],
-            Scope::System => [format!("_SYSTEMD_UNIT={name}"), "_TRANSPORT=stdout".to_owned()],
+            Scope::User => {
+                each("_SYSTEMD_USER_UNIT", units).chain([format!("_SYSTEMD_OWNER_UID={}", self.uid)]).collect()
+            }
+            Scope::System => each("_SYSTEMD_UNIT", units).chain(["_TRANSPORT=stdout".to_owned()]).collect(),
         }
     }
 
@@ -207,6 +208,11 @@ pub(crate) fn fuzz(data: &[u8]) {
 /// Between alternative matches.
 fn or() -> String {
     "+".to_owned()
+}
+
+/// Matches any of the values.
+fn each(field: &str, values: &[&str]) -> impl Iterator<Item = String> {
+    values.iter().map(move |value| format!("{field}={value}"))
 }
 
 /// Matches lines of any of the streams.

@@ -128,7 +128,7 @@ impl Journal {
 
     /// Matches what the manager says of a unit of any type.
     fn by_manager(&self, unit: &str) -> Vec<String> {
-        let mut matches = Vec::from(self.about_by_manager(unit));
+        let mut matches = self.about_by_manager(&[unit]);
         if self.scope == Scope::System {
             matches.push("_PID=1".to_owned());
         }

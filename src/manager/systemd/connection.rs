@@ -289,23 +289,28 @@ impl ManagerConnection {
         Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
     }
 
-    /// The failed run of a unit; `None` if it is up, or has ended cleanly.
+    /// The failed run of a unit; `None` if it has ended cleanly, or is up and not because systemd has restarted it.
     pub async fn failed_run(&self, unit: &str) -> Result<Option<FailedRun>, ManagerError> {
         /// `CLD_EXITED` of waitid(2).
         const EXITED: i32 = 1;
         let of_service = |key| self.property(unit, wire::SERVICE, key);
-        let (active, result, invocation) = tokio::try_join!(
+        let (active, result, restarts, invocation) = tokio::try_join!(
             self.property(unit, wire::UNIT, "ActiveState"),
             of_service("Result"),
+            of_service("NRestarts"),
             self.invocation(unit),
         )?;
         let (active, result) = (ActiveState::from(text(&active)), ServiceResult::from(text(&result)));
         let is_over = result != ServiceResult::Success;
-        let is_before = match active {
-            ActiveState::Failed => false,
+        let restarts = u32::try_from(restarts).unwrap_or(0);
+        let earlier = match active {
+            ActiveState::Failed => 0,
             // Waiting for a restart, or being cleaned up.
-            ActiveState::Activating | ActiveState::Deactivating if is_over => false,
-            ActiveState::Activating => true,
+            ActiveState::Activating | ActiveState::Deactivating if is_over => 0,
+            // Whoever starts it.
+            ActiveState::Activating => restarts.max(1),
+            ActiveState::Deactivating if restarts > 0 => restarts,
+            up if up.is_up() && restarts > 0 => restarts,
             _ => return Ok(None),
         };
         let (main, code, status) =
@@ -325,7 +330,7 @@ impl ManagerConnection {
         let work = [condition, pre, start, post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
         let stop = [stop, stop_post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
         let reload = reload.iter().flat_map(commands).collect();
-        Ok(Some(FailedRun { invocation, is_before, result, main, main_was_clean, work, stop, reload }))
+        Ok(Some(FailedRun { invocation, earlier, result, main, main_was_clean, work, stop, reload }))
     }
 
     /// The last run of the unit's main process, if there was one.

@@ -19,9 +19,10 @@ mod signals;
 mod stop;
 mod wire;
 
+use std::slice;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::{Message, OwnedVariant, Variant};
@@ -204,8 +205,19 @@ impl ServiceManager for Systemd {
     }
 
     async fn last_error(&self, unit: &UnitName) -> Option<String> {
-        let run = self.connection().ok()?.failed_run(unit.as_str()).await.ok()??;
-        self.journal.what_went_wrong(unit, &run).await
+        self.last_errors(slice::from_ref(unit)).await.pop()?
+    }
+
+    async fn last_errors(&self, units: &[UnitName]) -> Vec<Option<String>> {
+        let mut errors = vec![None; units.len()];
+        let Ok(connection) = self.connection() else { return errors };
+        let found = join_all(units.iter().map(|unit| connection.failed_run(unit.as_str()))).await;
+        let failed = found.into_iter().enumerate().filter_map(|(at, run)| Some((at, run.ok()??)));
+        let (places, runs): (Vec<_>, Vec<_>) = failed.map(|(at, run)| (at, (units[at].clone(), run))).unzip();
+        for (at, error) in places.into_iter().zip(self.journal.what_went_wrong(&runs).await) {
+            errors[at] = error;
+        }
+        errors
     }
 
     async fn history(&self, before: SystemTime) -> Vec<Event> {

@@ -102,7 +102,7 @@ impl SelfUnit {
     pub async fn last_error(&self) -> Option<String> {
         let search = async {
             let run = self.connection.failed_run(self.name.as_str()).await.ok()??;
-            Journal::new(self.scope).what_went_wrong(&self.name, &run).await
+            Journal::new(self.scope).what_went_wrong(&[(self.name.clone(), run)]).await.pop()?
         };
         timeout(CALL_TIMEOUT, search).await.ok()?
     }
