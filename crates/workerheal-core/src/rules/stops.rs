@@ -162,23 +162,18 @@ impl Case<'_> {
         });
         let began = self.seen.began.filter(|began| deactivation.is_none_or(|deactivation| *began <= deactivation.left));
         let was_down_before = |parent: &Parent| parent.down.zip(began).is_some_and(|(down, began)| down < began);
+        // It was back before the worker began to go down, so it did not take it along.
         let was_back_before = |parent: &Parent| {
             let times = parent.since.zip(deactivation).filter(|_| parent.active.is_up());
             times.is_some_and(|(since, deactivation)| since < deactivation.left)
         };
-        let is_about_to_stop = |parent: &Parent| parent.active.is_up() && parent.stopping;
+        let is_recent = deactivation.is_none_or(|it| self.seen.at <= it.down + TAKEN_ALONG_WITHIN);
         let took_along = |parent: &Parent| match (deactivation, parent.left) {
             _ if parent.stop_order == StopOrder::WorkerFirst || was_down_before(parent) => false,
-            // It was back before the worker began to go down, so it did not take it along.
-            _ if was_back_before(parent) && !is_about_to_stop(parent) => false,
-            _ if parent.stop_order == StopOrder::ParentFirst => true,
             // It is about to be stopped, and waits until the units that need it are down.
-            (Some(deactivation), _)
-                if is_about_to_stop(parent) && self.seen.at <= deactivation.down + TAKEN_ALONG_WITHIN =>
-            {
-                true
-            }
+            _ if parent.active.is_up() && parent.stopping => parent.stop_order == StopOrder::ParentFirst || is_recent,
             _ if was_back_before(parent) => false,
+            _ if parent.stop_order == StopOrder::ParentFirst => true,
             (Some(deactivation), Some(left)) => {
                 // A unit that went down before this run began did not end it.
                 left + TAKEN_ALONG_WITHIN >= deactivation.left

@@ -100,7 +100,7 @@ impl TriggerUnit {
     /// Whether it is a timer.
     #[must_use]
     pub fn is_timer(&self) -> bool {
-        self.name.ends_with(".timer")
+        self.name.strip_suffix(".timer").is_some()
     }
 
     /// How it is, as a clause, if it starts nothing: `has failed`, `is stopped`.
