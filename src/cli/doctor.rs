@@ -54,7 +54,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let config = read_config(&paths.config, options.config.is_some());
     findings.push(match &config {
         Ok(_) if paths.config.exists() => Finding::ok("config", shown(&paths.config)),
-        Ok(_) => Finding::ok("config", format!("{} is missing, so the defaults hold", shown(&paths.config))),
+        Ok(_) => Finding::ok("config", format!("{} is missing, which means the defaults", shown(&paths.config))),
         Err(error) => Finding::problem("config", error.to_string(), "correct it: it takes effect when it is saved"),
     });
     let registry = read_registry(&paths.sites, options.sites.is_some());
@@ -157,7 +157,12 @@ async fn of_daemon(
         findings.push(Finding::warning("in force", says, "correct it: it takes effect when it is saved"));
     } else {
         let says = format!("the daemon uses an earlier configuration: {}", status.config_error);
-        findings.push(Finding::problem("in force", says, "correct it: it takes effect when it is saved"));
+        let remedy = if paths.config.exists() {
+            "correct it: it takes effect when it is saved"
+        } else {
+            "put it back, or restart workerheal to go on with the defaults"
+        };
+        findings.push(Finding::problem("in force", says, remedy));
     }
     let problems = [("manager", &status.manager.error), ("registry", &status.registry.error)];
     let problems = problems.into_iter().filter(|(_, error)| !error.is_empty());

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::common::{DAEMON, QUICK, Ran, WORKERHEAL, World, text};
+use crate::common::{DAEMON, QUICK, Ran, SOON, WORKERHEAL, World, text};
 
 const SITES: &str = ".local/share/lerd/sites.yaml";
 const CONFIG: &str = ".config/workerheal/config.yaml";
@@ -346,19 +346,34 @@ fn a_file_rewritten_without_a_change_has_no_effect() {
 }
 
 #[test]
-fn a_new_configuration_takes_effect_and_its_deletion_restores_the_default() {
+fn a_new_configuration_takes_effect_and_stays_in_force_while_its_file_is_gone() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".config/workerheal")).unwrap();
     world.workers(["bot"]);
     world.crash_for_good(["bot"]);
     let mut events = world.start_daemon();
+    world.control(&["reload", DAEMON]);
+    assert!(!world.run(&["status"]).out.contains("configuration"), "none is needed");
     world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
     events.wait("healed", "bot");
+
     fs::remove_file(world.home().join(CONFIG)).unwrap();
-    events.wait_for_log(&["configuration"]);
-    world.crash_for_good(["bot"]);
-    world.workers([QUEUE]);
-    world.crash(QUEUE);
-    events.wait("starting", QUEUE);
-    assert_eq!(world.show("bot.service", "ActiveState"), "failed");
+    events.wait_for_log(&[CONFIG, "no such file", "last good"]);
+    events.prove_alive_with(&world, "bot");
+    let banner = "The configuration cannot be used, an earlier one is: cannot read";
+    let ran = world.run(&["status"]);
+    assert!(ran.out.contains(banner), "{ran:?}");
+    let ran = world.run(&["doctor"]);
+    assert!(ran.status == 1 && ran.out.contains("problem  in force"), "{ran:?}");
+    assert!(ran.out.contains("put it back, or restart workerheal"), "{ran:?}");
+
+    // It is back: nothing is new.
+    world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
+    let is_over = || (!world.run(&["status"]).out.contains("configuration")).then_some(());
+    world.wait_until("the banner to go", SOON, is_over);
+    // Without a file, a new daemon has the defaults.
+    fs::remove_file(world.home().join(CONFIG)).unwrap();
+    world.control(&["restart", DAEMON]);
+    let ran = world.run(&["status"]);
+    assert!(ran.status == 0 && !ran.out.contains("bot") && !ran.out.contains("configuration"), "{ran:?}");
 }
