@@ -186,36 +186,36 @@ async fn of_daemon(
     findings
 }
 
-/// Whether the service starts at login or at boot, and whether that of the system may start what this configuration
+/// Whether the service has its program and starts at login or at boot, and whether that of the system may start what this configuration
 /// covers.
 #[cfg(target_os = "linux")]
 async fn of_service(options: &Options, config: Option<&Config>) -> Vec<Finding> {
     use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return Vec::new() };
-    let own = async { SelfUnit::connect(name, options.scope).await?.state().await };
-    let Ok(state) = own.await else { return Vec::new() };
+    let own = async {
+        let unit = SelfUnit::connect(name, options.scope).await?;
+        tokio::try_join!(unit.state(), unit.missing_program())
+    };
+    let Ok((state, missing_program)) = own.await else { return Vec::new() };
     let mut findings = Vec::new();
     if options.scope == Scope::System && !state.file.is_empty() {
         findings.extend(config.map(|config| permission::of_permission(state.pid, config)));
     }
-    findings.push(match (options.scope, state.file.as_str()) {
-        (Scope::System, "") => {
-            let remedy = "sudo workerheal --system install";
-            Finding::warning("service", "workerheal is not installed as a service of the system", remedy)
+    let (service, start, remedy) = match options.scope {
+        Scope::User => ("a service", "at login", "workerheal install"),
+        Scope::System => ("a service of the system", "at boot", "sudo workerheal --system install"),
+    };
+    findings.push(match (state.file.as_str(), missing_program) {
+        ("", _) => Finding::warning("service", format!("workerheal is not installed as {service}"), remedy),
+        (_, Some(program)) => {
+            let says = format!("the program that workerheal.service runs is gone: {}", shown(&program));
+            Finding::problem("service", says, remedy)
         }
-        (Scope::System, file) if file.starts_with("enabled") => Finding::ok("service", "starts at boot"),
-        (Scope::System, file) => {
-            let says = format!("workerheal.service is {file}, so it does not start at boot");
-            Finding::warning("service", says, "sudo workerheal --system install")
-        }
-        (Scope::User, "") => {
-            Finding::warning("service", "workerheal is not installed as a service", "workerheal install")
-        }
-        (Scope::User, file) if file.starts_with("enabled") => Finding::ok("service", "starts at login"),
-        (Scope::User, file) => {
-            let says = format!("workerheal.service is {file}, so it does not start at login");
-            Finding::warning("service", says, "workerheal install")
+        (file, None) if file.starts_with("enabled") => Finding::ok("service", format!("starts {start}")),
+        (file, None) => {
+            let says = format!("workerheal.service is {file}, so it does not start {start}");
+            Finding::warning("service", says, remedy)
         }
     });
     findings
