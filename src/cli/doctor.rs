@@ -247,12 +247,17 @@ fn unreachable(error: &ManagerError, scope: Scope) -> Finding {
 async fn of_units(manager: Native, config: &Config, registry: Registry, options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut selector = config.selector.clone();
-    for glob in super::check::unmatched(config, options.scope).await {
+    let unmatched = super::check::unmatched(config, options.scope).await;
+    for glob in unmatched.globs {
         let says = format!("also_watch: {glob:?} matches no unit, and no file of one");
         findings.push(Finding::warning("patterns", says, "correct its name, or remove it"));
     }
     if findings.is_empty() && selector.may_name_aliases() {
         findings.push(Finding::ok("patterns", "each of also_watch matches a unit"));
+    }
+    for worker in unmatched.probes {
+        let says = format!("{worker:?} is no worker, so its probe asks nothing");
+        findings.push(Finding::warning("probes", says, "correct its name, or remove it"));
     }
     if selector.may_name_aliases()
         && let Ok(aliases) = manager.aliases().await
