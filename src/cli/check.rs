@@ -30,13 +30,18 @@ impl Check {
         if let Ok(registry) = &registry {
             let away = registry.sites().filter(|site| site.paused || site.ignored).count();
             let count = match (registry.len(), away) {
-                (0, _) if !paths.sites.exists() => "(missing: no sites yet)".to_owned(),
-                (1, 0) => "(1 site)".to_owned(),
-                (1, _) => "(1 site, paused or ignored)".to_owned(),
-                (sites, 0) => format!("({sites} sites)"),
-                (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
+                (0, _) if !paths.sites.exists() => "missing: no sites yet".to_owned(),
+                (1, 0) => "1 site".to_owned(),
+                (1, _) => "1 site, paused or ignored".to_owned(),
+                (sites, 0) => format!("{sites} sites"),
+                (sites, away) => format!("{sites} sites, {away} of them paused or ignored"),
             };
-            term::print(format!("{} {} {}\n", style.good("ok"), sites_path, style.faint(count)))?;
+            let (verdict, skipped) = match registry.skipped().count {
+                0 => (style.good("ok"), String::new()),
+                1 => (style.busy("warning"), ", 1 entry is skipped".to_owned()),
+                count => (style.busy("warning"), format!(", {count} entries are skipped")),
+            };
+            term::print(format!("{verdict} {sites_path} {}\n", style.faint(format!("({count}{skipped})"))))?;
             warnings(&paths.sites, registry).iter().for_each(term::complain);
         }
         if let Ok(config) = &config {

@@ -122,7 +122,7 @@ impl<M: ServiceManager> Daemon<M> {
             _ if content == FileContent::Missing && self.has_defaults(file) => Ok(None),
             File::Sites => content
                 .parse(&path, sites_yaml::parse)
-                .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
+                .map(|registry| self.new_registry(&path, frameworks::with_health(registry.in_file(&path), &path))),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
         let error = fact.as_ref().err().map(ToString::to_string);

@@ -158,6 +158,35 @@ fn an_invalid_entry_is_reported_and_other_sites_are_healed() {
 }
 
 #[test]
+fn a_worker_of_a_skipped_entry_is_refused_with_the_place_of_the_mistake() {
+    let world = World::new();
+    world.registry("sites:\n- {name: myapp}\n- {name: nulls, paused: maybe}\n");
+    world.workers([QUEUE, "lerd-vite-nulls"]);
+    let skipped = format!("the entry of the site nulls is skipped for the mistake at {}:3:25", world.path(SITES));
+    let refused = |commands: &[&str], daemon: bool| {
+        for (command, target) in
+            commands.iter().flat_map(|it| [(it, "nulls"), (it, "nulls/vite"), (it, "lerd-vite-nulls")])
+        {
+            let ran = world.run(&[command, target]);
+            assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{command} {target}, with a daemon: {daemon}: {ran:?}");
+            assert!(ran.err.ends_with(&format!("no worker named {target:?}; {skipped}\n")), "{command}: {ran:?}");
+        }
+    };
+    refused(&["heal", "explain", "logs", "stop"], false);
+    let _events = world.start_daemon();
+    refused(&["heal", "explain", "logs", "stop", "status", "events", "pause", "resume"], true);
+
+    let ran = world.run(&["check"]);
+    assert_eq!(ran.status, 0, "the other sites are healed: {ran:?}");
+    assert!(ran.out.ends_with("\nwarning ~/.local/share/lerd/sites.yaml (1 site, 1 entry is skipped)\n"), "{ran:?}");
+    world.registry("sites:\n- {name: myapp, paused: true}\n- {name: [}\n- {name: a b}\n- {name: shop}\n");
+    let ran = world.run(&["check"]);
+    let (file, count) =
+        ("~/.local/share/lerd/sites.yaml", "2 sites, 1 of them paused or ignored, 2 entries are skipped");
+    assert!(ran.out.ends_with(&format!("\nwarning {file} ({count})\n")), "{ran:?}");
+}
+
+#[test]
 fn a_missing_registry_is_empty_and_is_read_once_it_appears() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".local/share/lerd")).unwrap();

@@ -186,6 +186,19 @@ impl Selector {
         unit.ok().filter(|unit| self.may_cover(unit))
     }
 
+    /// The site in the registry, usable or not, that a target names or whose worker it may be.
+    pub(crate) fn site_of<'t>(&self, registry: &Registry, target: &'t str) -> Option<&'t str> {
+        let site = match target.split_once('/') {
+            Some((site, _)) => site,
+            None if registry.claims(target) => target,
+            None => {
+                let name = target.strip_suffix(".service").unwrap_or(target).strip_prefix(&self.prefix)?;
+                hyphens(name).map(|at| &name[at + 1..]).find(|site| registry.claims(site))?
+            }
+        };
+        registry.claims(site).then_some(site)
+    }
+
     /// Whether a glob of `also_watch` matches the unit, by its name or an alias.
     fn matches_also_watch(&self, unit: &UnitName) -> bool {
         self.also.iter().any(|glob| glob.matches(unit.as_str())) || self.aliases.values().any(|it| it == unit)
