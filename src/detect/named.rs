@@ -28,7 +28,7 @@ impl<M: ServiceManager> Detector<M> {
             match target::find(target, loaded) {
                 Ok(found) => named.extend(found.into_iter().cloned()),
                 Err(unknown) => {
-                    named.push(self.unloaded(target).await?.ok_or_else(|| unknown.in_context(&self.context))?)
+                    named.push(self.unloaded(target).await?.ok_or_else(|| unknown.in_context(&self.context))?);
                 }
             }
         }

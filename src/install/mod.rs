@@ -127,12 +127,17 @@ impl Service {
 
     /// The name of a copy of the file that does not exist yet.
     fn copy(&self) -> PathBuf {
-        let path = |number: u32| {
+        let with = |suffix: &str| {
             let mut path = self.file.clone().into_os_string();
-            path.push(if number == 1 { ".bak".to_owned() } else { format!(".bak{number}") });
+            path.push(suffix);
             PathBuf::from(path)
         };
-        (1..).map(path).find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_default()
+        let (mut path, mut number) = (with(".bak"), 1);
+        while fs::symlink_metadata(&path).is_ok() {
+            number += 1;
+            path = with(&format!(".bak{number}"));
+        }
+        path
     }
 
     /// Further files that are missing, or have other content.
