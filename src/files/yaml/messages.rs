@@ -172,7 +172,7 @@ fn syntax(error: &str, text: &[u8]) -> Option<(String, Option<String>)> {
     let (_, message, hint) = SYNTAX.iter().find(|(theirs, ..)| error.contains(theirs))?;
     let (message, hint) = match beginning(error, text) {
         Some(beginning) if error.contains(" while scanning a quoted scalar at ") => {
-            (format!("the text that begins with `{beginning}` has no end"), "close the quote")
+            (format!("the text that begins with `{beginning}` never ends"), "close the quote")
         }
         Some(beginning) => (format!("{message} that begins with `{beginning}`"), *hint),
         None => ((*message).to_owned(), *hint),

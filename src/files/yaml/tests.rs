@@ -73,7 +73,7 @@ fn errors_name_the_place_the_problem_and_the_remedy() {
             "table:\n  é: {\n  y: [1]\n",
             "4:1: expected a `,` or the end of the mapping that begins with `é: {`; close it with `}`",
         ),
-        ("names: [\"a]\n", "2:1: the text that begins with `names: [\"` has no end; close the quote"),
+        ("names: [\"a]\n", "2:1: the text that begins with `names: [\"` never ends; close the quote"),
         (
             "names: a: 5\n",
             "1:9: there cannot be a `:` here; put text that contains `: ` in quotes, and check the indentation",
