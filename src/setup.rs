@@ -230,7 +230,7 @@ pub fn read_config(path: &Path, required: bool) -> Result<Config, FileError> {
 pub fn read_registry(path: &Path, required: bool) -> Result<Registry, FileError> {
     match read_at_start(path)? {
         Ok(bytes) => match sites_yaml::parse(&bytes) {
-            Ok(registry) => Ok(frameworks::with_health(registry, path)),
+            Ok(registry) => Ok(frameworks::with_health(registry.in_file(path), path)),
             Err(error) => Err(FileError::malformed(path, error)),
         },
         Err(error) if !required && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

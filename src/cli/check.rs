@@ -30,19 +30,28 @@ impl Check {
         if let Ok(registry) = &registry {
             let away = registry.sites().filter(|site| site.paused || site.ignored).count();
             let count = match (registry.len(), away) {
-                (0, _) if !paths.sites.exists() => "(missing: no sites yet)".to_owned(),
-                (1, 0) => "(1 site)".to_owned(),
-                (1, _) => "(1 site, paused or ignored)".to_owned(),
-                (sites, 0) => format!("({sites} sites)"),
-                (sites, away) => format!("({sites} sites, {away} of them paused or ignored)"),
+                (0, _) if !paths.sites.exists() => "missing: no sites yet".to_owned(),
+                (1, 0) => "1 site".to_owned(),
+                (1, _) => "1 site, paused or ignored".to_owned(),
+                (sites, 0) => format!("{sites} sites"),
+                (sites, away) => format!("{sites} sites, {away} of them paused or ignored"),
             };
-            term::print(format!("{} {} {}\n", style.good("ok"), sites_path, style.faint(count)))?;
+            let (verdict, skipped) = match registry.skipped().count {
+                0 => (style.good("ok"), String::new()),
+                1 => (style.busy("warning"), ", 1 entry is skipped".to_owned()),
+                count => (style.busy("warning"), format!(", {count} entries are skipped")),
+            };
+            term::print(format!("{verdict} {sites_path} {}\n", style.faint(format!("({count}{skipped})"))))?;
             warnings(&paths.sites, registry).iter().for_each(term::complain);
         }
         if let Ok(config) = &config {
-            for glob in unmatched(config, options.scope).await {
-                let what = "no unit, and no file of one, has such a name";
+            let Unmatched { globs, probes } = unmatched(config, options.scope).await;
+            let what = "no unit, and no file of one, has such a name";
+            for glob in globs {
                 term::complain(format!("warning: also_watch: {glob:?} matches nothing: {what}"));
+            }
+            for worker in probes {
+                term::complain(format!("warning: probes: {worker:?} is no worker: {what}, or it is not watched"));
             }
         }
         if let (Ok(config), Ok(registry)) = (&config, &registry)
@@ -65,16 +74,38 @@ impl Check {
     }
 }
 
-/// Globs of `also_watch` that match nothing. Unknown without a service manager.
-pub(super) async fn unmatched(config: &Config, scope: Scope) -> Vec<&str> {
-    let mut unmatched = Vec::new();
-    if !config.selector.may_name_aliases() {
+/// What the configuration names, and is not there. Unknown without a service manager.
+#[derive(Debug, Default)]
+pub(super) struct Unmatched<'a> {
+    /// Globs of `also_watch` that match nothing.
+    pub globs: Vec<&'a str>,
+    /// Names in `probes` that no worker has.
+    pub probes: Vec<&'a str>,
+}
+
+pub(super) async fn unmatched(config: &Config, scope: Scope) -> Unmatched<'_> {
+    let mut unmatched = Unmatched::default();
+    let named: Vec<&str> = config.policy.workers_in_probes().collect();
+    if !config.selector.may_name_aliases() && named.is_empty() {
         return unmatched;
     }
     let Ok((manager, _)) = Native::connect(scope, Vec::new()).await else { return unmatched };
     for glob in config.selector.also_watched() {
         if manager.has_any(glob).await == Some(false) {
-            unmatched.push(glob);
+            unmatched.globs.push(glob);
+        }
+    }
+    let mut selector = config.selector.clone();
+    if let Ok(aliases) = manager.aliases().await {
+        selector.set_aliases(&aliases);
+    }
+    for worker in named {
+        let mut is_there = false;
+        for pattern in selector.patterns_of(worker) {
+            is_there |= manager.has_any(&pattern).await != Some(false);
+        }
+        if !is_there {
+            unmatched.probes.push(worker);
         }
     }
     unmatched

@@ -54,7 +54,7 @@ async fn findings(options: &Options) -> anyhow::Result<Vec<Finding>> {
     let config = read_config(&paths.config, options.config.is_some());
     findings.push(match &config {
         Ok(_) if paths.config.exists() => Finding::ok("config", shown(&paths.config)),
-        Ok(_) => Finding::ok("config", format!("{} is missing, so the defaults hold", shown(&paths.config))),
+        Ok(_) => Finding::ok("config", format!("{} is missing, which means the defaults", shown(&paths.config))),
         Err(error) => Finding::problem("config", error.to_string(), "correct it: it takes effect when it is saved"),
     });
     let registry = read_registry(&paths.sites, options.sites.is_some());
@@ -157,7 +157,12 @@ async fn of_daemon(
         findings.push(Finding::warning("in force", says, "correct it: it takes effect when it is saved"));
     } else {
         let says = format!("the daemon uses an earlier configuration: {}", status.config_error);
-        findings.push(Finding::problem("in force", says, "correct it: it takes effect when it is saved"));
+        let remedy = if paths.config.exists() {
+            "correct it: it takes effect when it is saved"
+        } else {
+            "put it back, or restart workerheal to go on with the defaults"
+        };
+        findings.push(Finding::problem("in force", says, remedy));
     }
     let problems = [("manager", &status.manager.error), ("registry", &status.registry.error)];
     let problems = problems.into_iter().filter(|(_, error)| !error.is_empty());
@@ -181,36 +186,36 @@ async fn of_daemon(
     findings
 }
 
-/// Whether the service starts at login or at boot, and whether that of the system may start what this configuration
+/// Whether the service has its program and starts at login or at boot, and whether that of the system may start what this configuration
 /// covers.
 #[cfg(target_os = "linux")]
 async fn of_service(options: &Options, config: Option<&Config>) -> Vec<Finding> {
     use crate::manager::systemd::self_unit::SelfUnit;
 
     let Ok(name) = UnitName::parse("workerheal") else { return Vec::new() };
-    let own = async { SelfUnit::connect(name, options.scope).await?.state().await };
-    let Ok(state) = own.await else { return Vec::new() };
+    let own = async {
+        let unit = SelfUnit::connect(name, options.scope).await?;
+        tokio::try_join!(unit.state(), unit.missing_program())
+    };
+    let Ok((state, missing_program)) = own.await else { return Vec::new() };
     let mut findings = Vec::new();
     if options.scope == Scope::System && !state.file.is_empty() {
         findings.extend(config.map(|config| permission::of_permission(state.pid, config)));
     }
-    findings.push(match (options.scope, state.file.as_str()) {
-        (Scope::System, "") => {
-            let remedy = "sudo workerheal --system install";
-            Finding::warning("service", "workerheal is not installed as a service of the system", remedy)
+    let (service, start, remedy) = match options.scope {
+        Scope::User => ("a service", "at login", "workerheal install"),
+        Scope::System => ("a service of the system", "at boot", "sudo workerheal --system install"),
+    };
+    findings.push(match (state.file.as_str(), missing_program) {
+        ("", _) => Finding::warning("service", format!("workerheal is not installed as {service}"), remedy),
+        (_, Some(program)) => {
+            let says = format!("the program that workerheal.service runs is gone: {}", shown(&program));
+            Finding::problem("service", says, remedy)
         }
-        (Scope::System, file) if file.starts_with("enabled") => Finding::ok("service", "starts at boot"),
-        (Scope::System, file) => {
-            let says = format!("workerheal.service is {file}, so it does not start at boot");
-            Finding::warning("service", says, "sudo workerheal --system install")
-        }
-        (Scope::User, "") => {
-            Finding::warning("service", "workerheal is not installed as a service", "workerheal install")
-        }
-        (Scope::User, file) if file.starts_with("enabled") => Finding::ok("service", "starts at login"),
-        (Scope::User, file) => {
-            let says = format!("workerheal.service is {file}, so it does not start at login");
-            Finding::warning("service", says, "workerheal install")
+        (file, None) if file.starts_with("enabled") => Finding::ok("service", format!("starts {start}")),
+        (file, None) => {
+            let says = format!("workerheal.service is {file}, so it does not start {start}");
+            Finding::warning("service", says, remedy)
         }
     });
     findings
@@ -242,12 +247,17 @@ fn unreachable(error: &ManagerError, scope: Scope) -> Finding {
 async fn of_units(manager: Native, config: &Config, registry: Registry, options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut selector = config.selector.clone();
-    for glob in super::check::unmatched(config, options.scope).await {
+    let unmatched = super::check::unmatched(config, options.scope).await;
+    for glob in unmatched.globs {
         let says = format!("also_watch: {glob:?} matches no unit, and no file of one");
         findings.push(Finding::warning("patterns", says, "correct its name, or remove it"));
     }
     if findings.is_empty() && selector.may_name_aliases() {
         findings.push(Finding::ok("patterns", "each of also_watch matches a unit"));
+    }
+    for worker in unmatched.probes {
+        let says = format!("{worker:?} is no worker, so its probe asks nothing");
+        findings.push(Finding::warning("probes", says, "correct its name, or remove it"));
     }
     if selector.may_name_aliases()
         && let Ok(aliases) = manager.aliases().await

@@ -1,10 +1,12 @@
 //! What to do if no daemon answers: that depends on whether one is installed.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use tokio::task::spawn_blocking;
 
 use super::daemon::{DaemonClient, DaemonError};
+use crate::core::text;
 use crate::manager::Scope;
 use crate::setup::{Options, Setup, SetupError};
 
@@ -32,29 +34,51 @@ async fn remedy(options: &Options) -> Cow<'static, str> {
     if let Ok(Err(SetupError::File(mistake))) = files {
         return format!("none can start before this is corrected: {mistake}").into();
     }
-    Cow::Borrowed(match scope {
-        _ if cfg!(target_os = "macos") => "install it with `workerheal install`",
-        Scope::System if is_installed(scope).await => "start it with `sudo systemctl start workerheal`",
-        Scope::System => "install it with `sudo workerheal --system install`",
-        Scope::User if is_installed(scope).await => "start it with `systemctl --user start workerheal`",
-        Scope::User => "install it with `workerheal install`",
-    })
+    let (start, install) = match scope {
+        Scope::User => ("systemctl --user start workerheal", "workerheal install"),
+        Scope::System => ("sudo systemctl start workerheal", "sudo workerheal --system install"),
+    };
+    match own_unit(scope).await {
+        OwnUnit::Absent => format!("install it with `{install}`"),
+        OwnUnit::WithoutProgram(program) => {
+            format!("its program {} is gone, install it again with `{install}`", text::path(&program))
+        }
+        OwnUnit::Complete => format!("start it with `{start}`"),
+    }
+    .into()
 }
 
-/// Whether there is a unit to start.
+/// What could be started.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "`install` also starts what is installed"))]
+enum OwnUnit {
+    /// There is no unit.
+    Absent,
+    /// There is one, and the program that it runs is gone.
+    WithoutProgram(PathBuf),
+    /// There is one.
+    Complete,
+}
+
 #[cfg(target_os = "linux")]
-async fn is_installed(scope: Scope) -> bool {
+async fn own_unit(scope: Scope) -> OwnUnit {
     use crate::core::units::UnitName;
     use crate::manager::systemd::self_unit::SelfUnit;
 
-    let Ok(name) = UnitName::parse("workerheal") else { return false };
-    let state = async { SelfUnit::connect(name, scope).await?.state().await };
-    // If the manager cannot be asked, installing would not help either.
-    state.await.map_or(true, |state| !state.file.is_empty())
+    let Ok(name) = UnitName::parse("workerheal") else { return OwnUnit::Absent };
+    let state = async {
+        let unit = SelfUnit::connect(name, scope).await?;
+        tokio::try_join!(unit.state(), unit.missing_program())
+    };
+    match state.await {
+        Ok((state, _)) if state.file.is_empty() => OwnUnit::Absent,
+        Ok((_, Some(program))) => OwnUnit::WithoutProgram(program),
+        // If the manager cannot be asked, installing would not help either.
+        Ok((_, None)) | Err(_) => OwnUnit::Complete,
+    }
 }
 
 /// `install` also starts what is installed.
 #[cfg(not(target_os = "linux"))]
-async fn is_installed(_: Scope) -> bool {
-    false
+async fn own_unit(_: Scope) -> OwnUnit {
+    OwnUnit::Absent
 }

@@ -220,18 +220,23 @@ impl DaemonClient {
         for target in targets {
             match target::find(target, workers) {
                 Ok(named) => found.extend(named.into_iter().cloned()),
-                Err(unknown) => found.push(self.unlisted(target).await.ok_or(unknown)?),
+                Err(unknown) => found.push(match self.unlisted(target).await {
+                    Ok(worker) => worker,
+                    // It knows the reason better.
+                    Err(refused) if refused.is_not_found() => return Err(refused),
+                    Err(_) => return Err(unknown.into()),
+                }),
             }
         }
         Ok(found)
     }
 
     /// The worker that a target names which is not in the list: by an alias, or not loaded. Only the daemon knows.
-    async fn unlisted(&self, target: &str) -> Option<(UnitName, Worker)> {
+    async fn unlisted(&self, target: &str) -> Result<(UnitName, Worker), DaemonError> {
         let path = format!("/v1/workers/{}/explain", escaped(target));
-        let Explained { explanation, .. } = self.get(&path).await.ok()?;
+        let Explained { explanation, .. } = self.get(&path).await?;
         let worker = Worker { site: explanation.site, name: explanation.worker, worktree: explanation.worktree };
-        Some((explanation.unit, worker))
+        Ok((explanation.unit, worker))
     }
 
     /// Every worker with the names that a target can use.

@@ -47,6 +47,11 @@ impl DaemonError {
         Self::Broken { socket: socket.to_owned(), why: why.to_string() }
     }
 
+    /// Whether the daemon knows nothing of that name.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND.as_u16())
+    }
+
     /// Whether the daemon, or what it needs, cannot be reached, rather than the request being wrong.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {

@@ -118,12 +118,11 @@ impl<M: ServiceManager> Daemon<M> {
         let fact = match file {
             File::StopMarker if content == FileContent::Silent => Err(FileError::silent(&path)),
             File::StopMarker => Ok(self.new_stop_marker(content != FileContent::Missing)),
-            // There is none yet. If the file was deleted, its last content stays in force.
-            File::Sites if content == FileContent::Missing && self.healer.context().registry.is_empty() => Ok(None),
+            // There is none yet. If the file has vanished, its last content stays in force.
+            _ if content == FileContent::Missing && self.has_defaults(file) => Ok(None),
             File::Sites => content
                 .parse(&path, sites_yaml::parse)
-                .map(|registry| self.new_registry(&path, frameworks::with_health(registry, &path))),
-            File::Config if content == FileContent::Missing => Ok(self.new_config(&path, Config::default())),
+                .map(|registry| self.new_registry(&path, frameworks::with_health(registry.in_file(&path), &path))),
             File::Config => content.parse(&path, Config::parse).map(|config| self.new_config(&path, config)),
         };
         let error = fact.as_ref().err().map(ToString::to_string);
@@ -136,6 +135,19 @@ impl<M: ServiceManager> Daemon<M> {
             Ok(Some(fact)) => self.observe(fact),
             Ok(None) => {}
             Err(why) => tracing::error!("{why}; the last good content stays in force"),
+        }
+    }
+
+    /// Whether what is in force is also what holds without the file.
+    fn has_defaults(&self, file: File) -> bool {
+        match file {
+            File::Sites => self.healer.context().registry.is_empty(),
+            File::Config => {
+                let mut defaults = Config::default();
+                defaults.selector.set_aliases(&self.aliases);
+                self.is_in_force(&defaults) && *self.listen.borrow() == defaults.metrics
+            }
+            File::StopMarker => !self.healer.context().stop_marker,
         }
     }
 
@@ -165,18 +177,23 @@ impl<M: ServiceManager> Daemon<M> {
         Some(Fact::Registry(Arc::new(registry)))
     }
 
-    fn new_config(&mut self, path: &Path, config: Config) -> Option<Fact> {
-        let Config { refresh, mut selector, policy, on_event, metrics } = config;
-        selector.set_aliases(&self.aliases);
-        self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
+    /// Whether this is the configuration that is in force, but for the address for metrics.
+    fn is_in_force(&self, Config { refresh, selector, policy, on_event, metrics: _ }: &Config) -> bool {
         let known = self.healer.context();
-        if (refresh, &selector, &policy, &on_event)
+        (*refresh, selector, policy, on_event)
             == (self.refresh_interval, &known.selector, &known.policy, &self.on_event)
-        {
+    }
+
+    fn new_config(&mut self, path: &Path, mut config: Config) -> Option<Fact> {
+        config.selector.set_aliases(&self.aliases);
+        let metrics = config.metrics;
+        self.listen.send_if_modified(|listen| std::mem::replace(listen, metrics) != metrics);
+        if self.is_in_force(&config) {
             return None;
         }
+        let Config { refresh, selector, policy, on_event, metrics: _ } = config;
         tracing::info!("new configuration from {}", text::path(path));
-        if selector.patterns() != known.selector.patterns() {
+        if selector.patterns() != self.healer.context().selector.patterns() {
             self.manager.cover(selector.patterns());
         }
         self.refresh_interval = refresh;

@@ -170,7 +170,7 @@ impl<M: ServiceManager> Daemon<M> {
             DaemonRequest::Heal(command) => self.heal(command),
             DaemonRequest::Pause(targets, time, reply) => {
                 let targets = self.healer.context().selector.by_own_names(&targets);
-                let targets = self.known().and_then(|()| Ok(target::pausable(&targets, &self.covered())?));
+                let targets = self.known().and_then(|()| Ok(self.pausable(&targets)?));
                 drop(reply.send(targets.map(|targets| {
                     tracing::info!("healing is paused on request: {}", list(&targets));
                     self.observe(Fact::Pause(targets, time));
@@ -269,6 +269,10 @@ impl<M: ServiceManager> Daemon<M> {
         self.healer.covered().map(|(unit, worker)| (unit.clone(), worker.clone())).collect()
     }
 
+    fn pausable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
+        target::pausable(targets, &self.covered()).map_err(|unknown| unknown.in_context(self.healer.context()))
+    }
+
     /// What to resume, including pauses of workers that are no longer covered.
     fn resumable(&self, targets: &[String]) -> Result<Vec<Target>, UnknownTarget> {
         let mut resumed = Vec::new();
@@ -280,7 +284,7 @@ impl<M: ServiceManager> Daemon<M> {
             });
             match paused {
                 Some(target) => resumed.push(target),
-                None => resumed.extend(target::pausable(std::slice::from_ref(name), &self.covered())?),
+                None => resumed.extend(self.pausable(std::slice::from_ref(name))?),
             }
         }
         Ok(if targets.is_empty() { vec![Target::Everything] } else { resumed })

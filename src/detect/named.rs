@@ -27,7 +27,9 @@ impl<M: ServiceManager> Detector<M> {
         for target in &self.context.selector.by_own_names(targets) {
             match target::find(target, loaded) {
                 Ok(found) => named.extend(found.into_iter().cloned()),
-                Err(unknown) => named.push(self.unloaded(target).await?.ok_or(unknown)?),
+                Err(unknown) => {
+                    named.push(self.unloaded(target).await?.ok_or_else(|| unknown.in_context(&self.context))?);
+                }
             }
         }
         let mut seen = HashSet::new();
@@ -41,7 +43,8 @@ impl<M: ServiceManager> Detector<M> {
     ///
     /// If the service manager cannot be reached or does not answer.
     pub async fn unloaded(&self, target: &str) -> Result<Option<(UnitName, Worker)>, ManagerError> {
-        let Some(unit) = self.context.selector.unit_of(target) else { return Ok(None) };
+        let unit = self.context.selector.unit_of(target).filter(|unit| !unit.is_template());
+        let Some(unit) = unit else { return Ok(None) };
         let Some(worker) = self.resolve(&unit).await? else { return Ok(None) };
         if !target::names(target, &unit, &worker) {
             return Ok(None);

@@ -15,6 +15,8 @@ use crate::setup::Options;
 
 /// The packaged agent.
 const PACKAGED: &str = include_str!("../../packaging/launchd/dev.workerheal.plist");
+/// The beginning of a comment in every version of it.
+const MARK: &str = "<!-- launchd's own PATH has neither Homebrew nor /usr/local";
 const PACKAGED_PROGRAM: &str = "\t\t<string>/usr/local/bin/workerheal</string>\n";
 const PACKAGED_LOG: &str = "/Users/USER/Library/Logs/workerheal.log";
 const PACKAGED_ROTATION: &str = include_str!("../../packaging/launchd/newsyslog.d/workerheal.conf");
@@ -58,7 +60,7 @@ impl Agent {
         let directory = home.join("Library/LaunchAgents");
         let (file, log) = (directory.join(format!("{LABEL}.plist")), home.join("Library/Logs/workerheal.log"));
         let text = text(&program, &arguments, &log);
-        let service = Service { file, text, program, more: Vec::new() };
+        let service = Service { file, text, mark: MARK, program, more: Vec::new() };
         let runtime = options.paths()?.socket.parent().map(Path::to_owned);
         let job = SelfJob::connect(launchctl, directory).await?;
         Ok(Self { job, service, log, runtime, begin: Cell::new(0) })
@@ -110,6 +112,7 @@ impl Host for Agent {
             Step::Disable
             | Step::Accounts
             | Step::Reload
+            | Step::Keep { .. }
             | Step::Write { .. }
             | Step::WriteMore(_)
             | Step::Remove(_) => {}
@@ -213,6 +216,7 @@ mod tests {
         assert_eq!(words, expected);
         assert_eq!(read["StandardErrorPath"].as_string(), Some("/Users/me/log & more"));
         assert_eq!(read["Label"].as_string(), Some(LABEL));
+        assert!(PACKAGED.contains(MARK), "an upgrade would keep a copy");
         assert_eq!(read["KeepAlive"].as_boolean(), Some(true));
         let sessions: Vec<_> =
             read["LimitLoadToSessionType"].as_array().unwrap().iter().map(|it| it.as_string()).collect();

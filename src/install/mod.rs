@@ -106,6 +106,8 @@ pub struct Service {
     pub file: PathBuf,
     /// The content of that file.
     pub text: String,
+    /// What is in such a file of every version, and hardly in one that a person wrote.
+    pub mark: &'static str,
     /// The program that it runs.
     pub program: PathBuf,
     /// Further files that it needs, with their content.
@@ -115,11 +117,27 @@ pub struct Service {
 impl Service {
     /// The state of its file.
     fn installed(&self) -> Installed {
-        match fs::read_to_string(&self.file) {
-            Ok(text) if text == self.text => Installed::Same,
-            Ok(_) => Installed::Other,
+        match fs::read(&self.file) {
+            Ok(text) if text == self.text.as_bytes() => Installed::Same,
+            Ok(text) if String::from_utf8_lossy(&text).contains(self.mark) => Installed::Other,
+            Ok(_) => Installed::Foreign,
             Err(_) => Installed::Missing,
         }
+    }
+
+    /// The name of a copy of the file that does not exist yet.
+    fn copy(&self) -> PathBuf {
+        let with = |suffix: &str| {
+            let mut path = self.file.clone().into_os_string();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        let (mut path, mut number) = (with(".bak"), 1);
+        while fs::symlink_metadata(&path).is_ok() {
+            number += 1;
+            path = with(&format!(".bak{number}"));
+        }
+        path
     }
 
     /// Further files that are missing, or have other content.
@@ -205,6 +223,7 @@ pub async fn to_uninstall(host: &impl Host, leftovers: &[PathBuf]) -> Result<Vec
 pub async fn perform(host: &impl Host, step: &Step) -> Result<(), InstallError> {
     match step {
         Step::Write { path, .. } => write(path, &host.service().text).map_err(|why| failed("write", path, why)),
+        Step::Keep { path, copy } => fs::copy(path, copy).map(drop).map_err(|why| failed("copy", path, why)),
         Step::WriteMore(path) => {
             let text = host.service().more.iter().find(|(file, _)| file == path).map_or("", |(_, text)| text);
             write(path, text).map_err(|why| failed("write", path, why))
@@ -284,6 +303,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write { path, .. } | Self::WriteMore(path) => write!(f, "write    {}", path.display()),
+            Self::Keep { path, copy } => {
+                let name = copy.file_name().unwrap_or_default().display();
+                write!(f, "keep     {} as {name}, as it is not of workerheal's making", path.display())
+            }
             Self::Accounts => {
                 f.write_str("create   the user workerheal, the groups workerheal and workerheal-operators")
             }

@@ -7,6 +7,13 @@ use super::{Host, Service};
 /// A step. Displays as a line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Copy the file that describes the service, before it is overwritten.
+    Keep {
+        /// Its path.
+        path: PathBuf,
+        /// The path of the copy.
+        copy: PathBuf,
+    },
     /// Write the file that describes the service.
     Write {
         /// Its path.
@@ -43,6 +50,8 @@ pub enum Installed {
     Same,
     /// It has other content: of another version, or for another program.
     Other,
+    /// `install` has not written it.
+    Foreign,
 }
 
 /// The current state.
@@ -67,6 +76,9 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
     let more: Vec<Step> = host.service().outdated().cloned().map(Step::WriteMore).collect();
     let writes_unit = seen.file != Installed::Same;
     let writes = writes_unit || !more.is_empty();
+    if seen.file == Installed::Foreign {
+        steps.push(Step::Keep { path: file.clone(), copy: host.service().copy() });
+    }
     if writes_unit {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
     }

@@ -24,6 +24,9 @@ const PACKAGED_PROGRAM: &str = "/usr/bin/workerheal";
 /// Its path in a package.
 const PACKAGED_UNIT: &str = "/usr/lib/systemd/user/workerheal.service";
 
+/// A line of every version of the unit, of the user and of the system.
+const MARK: &str = "Description=Keeps background workers alive\n";
+
 /// The same for the system, with its further files.
 const PACKAGED_SYSTEM: &str = include_str!("../../packaging/systemd/system/workerheal.service");
 const PACKAGED_SYSTEM_UNIT: &str = "/usr/lib/systemd/system/workerheal.service";
@@ -73,7 +76,7 @@ impl ServiceUnit {
                 (text(PACKAGED_SYSTEM, &program, &arguments), further_files(options, &program, &arguments)?)
             }
         };
-        let mut service = Service { file, text, program, more };
+        let mut service = Service { file, text, mark: MARK, program, more };
         if is_packaged(&service, scope) {
             service.more.retain(|(path, _)| path == Path::new(polkit::RULE_FILE));
         }
@@ -128,7 +131,7 @@ impl Host for ServiceUnit {
                 }
             }
             Step::Accounts => create_accounts()?,
-            Step::Write { .. } | Step::WriteMore(_) | Step::Remove(_) => {}
+            Step::Keep { .. } | Step::Write { .. } | Step::WriteMore(_) | Step::Remove(_) => {}
         }
         Ok(())
     }
@@ -302,6 +305,7 @@ mod tests {
             assert!(text.contains("ExecStart=/usr/local/bin/workerheal --system "), "{text}");
         }
         assert!(POLKIT_PATH.contains(PACKAGED_CONFIG));
+        assert!(PACKAGED.contains(MARK) && PACKAGED_SYSTEM.contains(MARK), "an upgrade would keep a copy");
         let arguments = ["--config".to_owned(), "/home/me/50% $of \"it\".yaml".to_owned()];
         let text = text(PACKAGED, Path::new("/opt/my tools/workerheal"), &arguments);
         let line = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap();

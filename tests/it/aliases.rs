@@ -66,3 +66,29 @@ fn a_name_that_matches_no_unit_causes_a_warning() {
     assert!(warned.len() == 2 && warned[0].contains("celery.service") && warned[1].contains("nothing@"), "{ran:?}");
     assert_eq!(ran.out.lines().count(), 2, "{ran:?}");
 }
+
+#[test]
+fn a_probe_of_no_worker_causes_a_warning() {
+    let world = world();
+    world.enable(&service_of(CELERY));
+    world.write_unit("bot.service", "[Service]\nExecStart=sleep infinity\n");
+    world.write_unit("unwatched.service", "[Service]\nExecStart=sleep infinity\n");
+    world.workers(["lerd-vite-shop"]);
+    let probes = |names: &str| {
+        let probes: Vec<String> = names.split(' ').map(|name| format!("{name}: {{tcp: '127.0.0.1:1'}}")).collect();
+        world.config(&format!("also_watch: [celeryd.service, bot.service]\nprobes: {{{}}}\n", probes.join(", ")));
+    };
+    probes(&format!("bot.service vite {CELERY}"));
+    for command in ["check", "doctor"] {
+        let ran = world.run(&[command]);
+        assert!(!ran.err.contains("warning") && !ran.out.contains("probes"), "{ran:?}");
+    }
+    probes("bot-2 unwatched celeryd vit 'lerd-vite-*' queue");
+    let ran = world.run(&["check"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let warned: Vec<&str> = ran.err.lines().map(|line| line.split('"').nth(1).unwrap()).collect();
+    assert_eq!(warned, ["bot-2", "celeryd", "lerd-vite-*", "queue", "unwatched", "vit"]);
+    assert!(ran.err.starts_with("workerheal: warning: probes: \"bot-2\" is no worker: "), "{ran:?}");
+    let ran = world.run(&["doctor"]);
+    assert!(ran.out.contains("warning  probes    \"vit\" is no worker, so its probe asks nothing"), "{ran:?}");
+}

@@ -245,6 +245,23 @@ fn units_that_are_not_covered_are_refused() {
 }
 
 #[test]
+fn a_template_is_refused_as_it_needs_an_instance() {
+    let world = World::new();
+    world.config("also_watch: [\"app-*.service\"]\n");
+    world.write_unit("app-t@.service", "[Service]\nExecStart=sleep infinity\n");
+    for daemon in [false, true] {
+        let _events = daemon.then(|| world.start_daemon());
+        for command in ["heal", "explain", "stop", "logs"] {
+            let ran = world.run(&[command, "app-t@"]);
+            assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{command}: {ran:?}");
+            let says =
+                "no worker named \"app-t@\"; that is a template, so name an instance of it, such as \"app-t@1\"\n";
+            assert!(ran.err.ends_with(says), "{command}: {ran:?}");
+        }
+    }
+}
+
+#[test]
 fn a_stopped_worker_is_healed_by_name_but_a_paused_one_is_not() {
     let world = World::new();
     world.worker(QUEUE, FAILS_WHEN_STOPPED);

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::common::{DAEMON, QUICK, Ran, WORKERHEAL, World, text};
+use crate::common::{DAEMON, QUICK, Ran, SOON, WORKERHEAL, World, text};
 
 const SITES: &str = ".local/share/lerd/sites.yaml";
 const CONFIG: &str = ".config/workerheal/config.yaml";
@@ -155,6 +155,35 @@ fn an_invalid_entry_is_reported_and_other_sites_are_healed() {
     assert_eq!(world.show("lerd-queue-shop.service", "ActiveState"), "failed");
     world.sites(&["{name: myapp}", "{name: shop}"]);
     events.wait("healed", "lerd-queue-shop");
+}
+
+#[test]
+fn a_worker_of_a_skipped_entry_is_refused_with_the_place_of_the_mistake() {
+    let world = World::new();
+    world.registry("sites:\n- {name: myapp}\n- {name: nulls, paused: maybe}\n");
+    world.workers([QUEUE, "lerd-vite-nulls"]);
+    let skipped = format!("the entry of the site nulls is skipped for the mistake at {}:3:25", world.path(SITES));
+    let refused = |commands: &[&str], daemon: bool| {
+        for (command, target) in
+            commands.iter().flat_map(|it| [(it, "nulls"), (it, "nulls/vite"), (it, "lerd-vite-nulls")])
+        {
+            let ran = world.run(&[command, target]);
+            assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{command} {target}, with a daemon: {daemon}: {ran:?}");
+            assert!(ran.err.ends_with(&format!("no worker named {target:?}; {skipped}\n")), "{command}: {ran:?}");
+        }
+    };
+    refused(&["heal", "explain", "logs", "stop"], false);
+    let _events = world.start_daemon();
+    refused(&["heal", "explain", "logs", "stop", "status", "events", "pause", "resume"], true);
+
+    let ran = world.run(&["check"]);
+    assert_eq!(ran.status, 0, "the other sites are healed: {ran:?}");
+    assert!(ran.out.ends_with("\nwarning ~/.local/share/lerd/sites.yaml (1 site, 1 entry is skipped)\n"), "{ran:?}");
+    world.registry("sites:\n- {name: myapp, paused: true}\n- {name: [}\n- {name: a b}\n- {name: shop}\n");
+    let ran = world.run(&["check"]);
+    let (file, count) =
+        ("~/.local/share/lerd/sites.yaml", "2 sites, 1 of them paused or ignored, 2 entries are skipped");
+    assert!(ran.out.ends_with(&format!("\nwarning {file} ({count})\n")), "{ran:?}");
 }
 
 #[test]
@@ -346,19 +375,34 @@ fn a_file_rewritten_without_a_change_has_no_effect() {
 }
 
 #[test]
-fn a_new_configuration_takes_effect_and_its_deletion_restores_the_default() {
+fn a_new_configuration_takes_effect_and_stays_in_force_while_its_file_is_gone() {
     let world = World::new();
     fs::remove_dir_all(world.home().join(".config/workerheal")).unwrap();
     world.workers(["bot"]);
     world.crash_for_good(["bot"]);
     let mut events = world.start_daemon();
+    world.control(&["reload", DAEMON]);
+    assert!(!world.run(&["status"]).out.contains("configuration"), "none is needed");
     world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
     events.wait("healed", "bot");
+
     fs::remove_file(world.home().join(CONFIG)).unwrap();
-    events.wait_for_log(&["configuration"]);
-    world.crash_for_good(["bot"]);
-    world.workers([QUEUE]);
-    world.crash(QUEUE);
-    events.wait("starting", QUEUE);
-    assert_eq!(world.show("bot.service", "ActiveState"), "failed");
+    events.wait_for_log(&[CONFIG, "no such file", "last good"]);
+    events.prove_alive_with(&world, "bot");
+    let banner = "The configuration cannot be used, an earlier one is: cannot read";
+    let ran = world.run(&["status"]);
+    assert!(ran.out.contains(banner), "{ran:?}");
+    let ran = world.run(&["doctor"]);
+    assert!(ran.status == 1 && ran.out.contains("problem  in force"), "{ran:?}");
+    assert!(ran.out.contains("put it back, or restart workerheal"), "{ran:?}");
+
+    // It is back: nothing is new.
+    world.config("refresh: 100ms\nheal: {stable_after: 50ms}\nalso_watch: [bot.service]\n");
+    let is_over = || (!world.run(&["status"]).out.contains("configuration")).then_some(());
+    world.wait_until("the banner to go", SOON, is_over);
+    // Without a file, a new daemon has the defaults.
+    fs::remove_file(world.home().join(CONFIG)).unwrap();
+    world.control(&["restart", DAEMON]);
+    let ran = world.run(&["status"]);
+    assert!(ran.status == 0 && !ran.out.contains("bot") && !ran.out.contains("configuration"), "{ran:?}");
 }

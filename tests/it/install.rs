@@ -117,6 +117,58 @@ fn a_program_that_was_replaced_is_restarted_whatever_its_path() {
 }
 
 #[test]
+fn a_program_that_is_gone_is_noticed_and_the_remedy_works() {
+    let world = bare();
+    let [program, moved] = ["bin/workerheal", "bin/moved"].map(|path| world.home().join(path));
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::copy(WORKERHEAL, &program).unwrap();
+    let run = |argument| Ran::of(world.command(&moved).arg(argument));
+    assert_eq!(Ran::of(world.command(&program).arg("install")).status, 0);
+    fs::rename(&program, &moved).unwrap();
+    let doctor = run("doctor");
+    let line =
+        "problem  service   the program that workerheal.service runs is gone: ~/bin/workerheal; workerheal install\n";
+    assert!(doctor.status == 1 && doctor.out.contains(line), "{doctor:?}");
+
+    world.stop_unit(DAEMON);
+    let gone = program.display();
+    let remedy = format!("; its program {gone} is gone, install it again with `workerheal install`\n");
+    let status = run("status");
+    assert!(status.status == 3 && status.err.ends_with(&remedy), "{status:?}");
+    assert!(run("doctor").out.contains(&remedy));
+    let ran = run("install");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let doctor = run("doctor");
+    assert_eq!(doctor.status, 0, "{doctor:?}");
+}
+
+#[test]
+fn a_file_that_install_did_not_write_is_kept_beside_the_new_one() {
+    let world = bare();
+    let kept = |name: &str| fs::read_to_string(world.home().join(UNIT).with_file_name(name));
+    let by_hand = "[Service]\nExecStart=/usr/bin/env workerheal daemon\n# mine\n";
+    world.write_file(UNIT, by_hand);
+    let step = format!("keep     ~/{UNIT} as workerheal.service.bak, as it is not of workerheal's making\n");
+    let planned = world.run(&["install", "--dry-run"]);
+    assert!(planned.out.contains(&step), "{planned:?}");
+    assert!(kept("workerheal.service.bak").is_err());
+    let ran = world.run(&["install"]);
+    assert!(ran.status == 0 && ran.out.contains(&step), "{ran:?}");
+    assert_eq!(kept("workerheal.service.bak").unwrap(), by_hand);
+
+    // What a version of ours has written is not kept.
+    let older = kept("workerheal.service").unwrap().replace("WatchdogSec=30s\n", "");
+    world.write_file(UNIT, &older);
+    let ran = world.run(&["install"]);
+    assert!(ran.status == 0 && ran.out.contains("write") && !ran.out.contains("keep "), "{ran:?}");
+    // Nor is an earlier copy overwritten.
+    world.write_file(UNIT, "[Service]\n");
+    assert_eq!(world.run(&["install"]).status, 0);
+    assert_eq!(kept("workerheal.service.bak").unwrap(), by_hand);
+    assert_eq!(kept("workerheal.service.bak2").unwrap(), "[Service]\n");
+}
+
+#[test]
 fn uninstall_removes_the_service_and_its_files_only_on_request() {
     let world = bare();
     world.workers([QUEUE]);

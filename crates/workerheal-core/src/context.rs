@@ -32,6 +32,16 @@ impl Context {
         self.marker().or_else(|| self.pause(unit, worker)).or_else(|| self.registered(worker))
     }
 
+    /// Why a target names no worker, as far as the target shows it.
+    pub(crate) fn why_unknown(&self, target: &str) -> Option<String> {
+        if let Some(unit) = self.selector.unit_of(target).filter(UnitName::is_template) {
+            return Some(format!("that is a template, so name an instance of it, such as \"{}1\"", unit.short()));
+        }
+        let site = self.selector.site_of(&self.registry, target)?;
+        let place = self.registry.mistake_in(site)?;
+        Some(format!("the entry of the site {site} is skipped for the mistake at {place}"))
+    }
+
     pub(crate) fn marker(&self) -> Option<Refusal> {
         self.stop_marker.then_some(Refusal::StopMarker)
     }

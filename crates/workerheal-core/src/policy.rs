@@ -68,6 +68,15 @@ impl Policy {
         !self.probes.is_empty() || (registry.has_health() && self.defined_probes != DefinedProbes::Off)
     }
 
+    /// The names of workers that have a probe configured, or are excluded from those that Lerd defines.
+    pub fn workers_in_probes(&self) -> impl Iterator<Item = &str> {
+        let off = match &self.defined_probes {
+            DefinedProbes::AllBut(not_these) => Some(not_these),
+            DefinedProbes::Off => None,
+        };
+        self.probes.keys().chain(off.into_iter().flatten()).map(String::as_str)
+    }
+
     /// How long a worker has to stay up until its crash loop is over: `stable_after`, and twice as long as its last run,
     /// but never longer than `reset_after`.
     #[must_use]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::context::Context;
 use super::pauses::Target;
 use super::selector::Worker;
 use super::units::UnitName;
@@ -24,17 +25,36 @@ const MAX_COMPARISONS: usize = 1_000_000;
 pub struct UnknownTarget {
     target: String,
     workers: Vec<(UnitName, Worker)>,
+    /// Why there is no such worker, if known.
+    why: Option<String>,
+}
+
+impl UnknownTarget {
+    /// For a target that names none of these workers, which are all.
+    #[must_use]
+    pub fn new(target: &str, workers: &[(UnitName, Worker)], context: &Context) -> Self {
+        unknown(target, workers).in_context(context)
+    }
+
+    /// Adds why there is no such worker, if the settings show it.
+    #[must_use]
+    pub fn in_context(self, context: &Context) -> Self {
+        Self { why: context.why_unknown(&self.target), ..self }
+    }
 }
 
 impl std::error::Error for UnknownTarget {}
 
 impl fmt::Display for UnknownTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, workers } = self;
+        let Self { target, workers, why } = self;
         if target.len() > MAX_TARGET_BYTES {
             return write!(f, "a name of {} characters is that of no worker", target.len());
         }
         write!(f, "no worker named {target:?}; ")?;
+        if let Some(why) = why {
+            return f.write_str(why);
+        }
         match nearest(target, workers) {
             Some(name) => write!(f, "did you mean {name:?}?"),
             None if workers.is_empty() => f.write_str("no workers were found at all: see `workerheal check`"),
@@ -103,7 +123,7 @@ fn is_task(task: &str, worker: &Worker) -> bool {
 }
 
 fn unknown(target: &str, workers: &[(UnitName, Worker)]) -> UnknownTarget {
-    UnknownTarget { target: target.to_owned(), workers: workers.to_vec() }
+    UnknownTarget { target: target.to_owned(), workers: workers.to_vec(), why: None }
 }
 
 /// The most similar name, if one is similar enough.
@@ -142,7 +162,12 @@ fn nearest(target: &str, workers: &[(UnitName, Worker)]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::parse_error::ParseError;
+    use crate::registry::{Entries, Registry};
+    use crate::selector::Selector;
 
     fn workers() -> Vec<(UnitName, Worker)> {
         [("queue", "myapp"), ("vite", "myapp"), ("queue", "shop")]
@@ -209,6 +234,29 @@ mod tests {
         }
         let error = selected("myap/queue").unwrap_err().to_string();
         assert_eq!(error, r#"no worker named "myap/queue"; did you mean "myapp/queue"?"#);
+    }
+
+    #[test]
+    fn what_cannot_be_a_worker_is_told_with_the_reason() {
+        let mut entries = Entries::default();
+        let error = ParseError { line: 4, column: 9, message: "paused is no list".into(), hint: None };
+        entries.add_unusable(error, Some("my-api".into()));
+        let registry = Registry::new(entries).unwrap().in_file(Path::new("/sites.yaml"));
+        let selector = Selector::new("lerd-", [], &["app-*.service".to_owned()]).unwrap();
+        let context = Context { selector, registry: registry.into(), ..Context::default() };
+        let said = |target: &str| UnknownTarget::new(target, &workers(), &context).to_string();
+        let skipped = "the entry of the site my-api is skipped for the mistake at /sites.yaml:4:9";
+        for target in ["my-api", "my-api/queue", "lerd-queue-my-api", "lerd-queue-my-api.service"] {
+            assert_eq!(said(target), format!("no worker named {target:?}; {skipped}"));
+        }
+        let template = "that is a template, so name an instance of it, such as \"app-t@1\"";
+        for target in ["app-t@", "app-t@.service"] {
+            assert_eq!(said(target), format!("no worker named {target:?}; {template}"));
+        }
+        for target in ["api", "other@", "my-api-2", "queue/my-api", "app-t@1"] {
+            let said = said(target);
+            assert!(!said.contains("skipped") && !said.contains("template"), "{said}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::api::{
 use crate::core::event::UnhealthyWorker;
 use crate::core::report::WorkerReport;
 use crate::core::selector::Worker;
+use crate::core::target::UnknownTarget;
 use crate::core::time::Timestamp;
 use crate::core::units::{Detail, UnitName};
 use crate::daemon::metrics::CONTENT_TYPE;
@@ -117,12 +118,17 @@ async fn named<M: ServiceManager>(
 ) -> Result<(Detector<M>, UnitName, Worker), Rejection> {
     let Path(name) = path.map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let detector = state.detector().await?;
-    let unit = detector.context.selector.unit_of(&name).ok_or_else(|| Rejection::not_covered(&name))?;
-    let worker = match state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await? {
-        Some(worker) => Some(worker),
-        None => detector.unloaded(&name).await?.map(|(_, worker)| worker),
-    };
-    Ok((detector, unit, worker.ok_or_else(|| Rejection::not_covered(&name))?))
+    if let Some(unit) = detector.context.selector.unit_of(&name) {
+        let worker = match state.ask(|reply| DaemonRequest::Covers(unit.clone(), reply)).await? {
+            Some(worker) => Some(worker),
+            None => detector.unloaded(&name).await?.map(|(_, worker)| worker),
+        };
+        if let Some(worker) = worker {
+            return Ok((detector, unit, worker));
+        }
+    }
+    let covered = state.ask(DaemonRequest::Covered).await?;
+    Err(UnknownTarget::new(&name, &covered, &detector.context).into())
 }
 
 async fn usage<M: ServiceManager>(State(state): Shared<M>, path: NamedUnit) -> Result<Json<Usage>, Rejection> {

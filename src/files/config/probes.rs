@@ -54,8 +54,13 @@ pub(super) fn probes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Probe
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Probes, A::Error> {
             let (mut configured, mut off) = (BTreeMap::new(), BTreeSet::new());
-            while let Some(worker) = map.next_key::<String>()? {
+            while let Some(key) = map.next_key::<String>()? {
                 let OneProbe(probe) = map.next_value()?;
+                // A worker without a site has the name of its unit.
+                let worker = key.strip_suffix(".service").unwrap_or(&key).to_owned();
+                if configured.contains_key(&worker) || off.contains(&worker) {
+                    return Err(refuse(format_args!("the worker `{worker}` is here twice"), "delete one"));
+                }
                 match probe {
                     Some(probe) => drop(configured.insert(worker, probe)),
                     None => drop(off.insert(worker)),

@@ -56,6 +56,9 @@ fn probes_and_a_command_are_read() {
     assert_eq!(config.policy.probes["reverb"], Probe::Tcp("127.0.0.1:6001".into()));
     assert_eq!(config.policy.probes["vite"], Probe::UrlFile("public/hot".into()));
     assert_eq!(config.on_event, ["/bin/alert", "--loud"]);
+    let config = parse("probes: {app-api.service: {tcp: 'a:1'}, bot.service: off}").unwrap();
+    assert_eq!(config.policy.workers_in_probes().collect::<Vec<_>>(), ["app-api", "bot"]);
+    assert_eq!(config.policy.probes["app-api"], Probe::Tcp("a:1".into()));
     let off = |text: &str| parse(text).unwrap().policy.defined_probes;
     assert_eq!(off("probes: off"), DefinedProbes::Off);
     assert_eq!(off("probes: false"), DefinedProbes::Off);
@@ -170,6 +173,7 @@ fn invalid_settings_are_refused_at_their_place() {
             "1:23: `6001` is no address; write host:port, such as \"127.0.0.1:6001\" or \"[::1]:6001\"",
         ),
         ("probes:\n  vite: {}\n", "2:9: this probe asks nothing; write tcp: or url_file:"),
+        ("probes:\n  bot: off\n  bot.service: off\n", "2:3: the worker `bot` is here twice; delete one"),
         ("on_event: ['']\n", "1:11: the name of the program is empty; write for example [/usr/local/bin/alert]"),
         (
             "metrics: {listen: 'localhost'}\n",

@@ -87,7 +87,10 @@ fn an_empty_list_is_valid_but_other_documents_are_not() {
         ("sites: []\nsites: []\n", "2:1: the key `sites` is here twice; delete one"),
         ("sites: [{name: a}]\nsites: []\n", "2:1: the key `sites` is here twice; delete one"),
         ("sites:\n- name: a\nsites: []\n", "3:1: the key `sites` is here twice; delete one"),
-        ("sites: [{name: a}", "2:1: expected a `,` or the end of the list; close it with `]`"),
+        (
+            "sites: [{name: a}",
+            "2:1: expected a `,` or the end of the list that begins with `sites: [`; close it with `]`",
+        ),
     ] {
         assert_eq!(error(text), expected, "{text:?}");
     }

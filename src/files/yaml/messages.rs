@@ -48,9 +48,17 @@ const TYPES: &[(&str, &str)] = &[
     ("usize", "a whole number"),
 ];
 
-/// Turns an error into a [`ParseError`]. `noted` is the first error as the innermost visitor reported it; `expected` is
+/// Maximum length of a quoted beginning, in characters.
+const MAX_BEGINNING_CHARS: usize = 60;
+
+/// Turns an error of this text into a [`ParseError`]. `noted` is the first error as the innermost visitor reported it; `expected` is
 /// what was expected when the parser found another type.
-pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected: Option<String>) -> ParseError {
+pub(super) fn explain(
+    error: &serde_yaml::Error,
+    text: &[u8],
+    noted: Option<String>,
+    expected: Option<String>,
+) -> ParseError {
     let full = brief(error);
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let noted = noted.filter(|noted| *noted != full);
@@ -60,7 +68,7 @@ pub(super) fn explain(error: &serde_yaml::Error, noted: Option<String>, expected
         // Reported by the parser, which found a value of another type.
         (_, Some(expected)) => wrong_type(&full, &expected),
         // Reported by the parser, or by us at the very beginning, where neither path nor place is added.
-        (None, None) => syntax(&full).unwrap_or_else(|| {
+        (None, None) => syntax(&full, text).unwrap_or_else(|| {
             let place = format!(" at line {line} column {column}");
             reword(full.split_once(&place).map_or(full.as_str(), |(message, _)| message))
         }),
@@ -159,10 +167,28 @@ fn found_in_words(found: &str) -> String {
     }
 }
 
-/// Looks up an error of the parser.
-fn syntax(error: &str) -> Option<(String, Option<String>)> {
+/// Looks up an error of the parser. What is not closed may begin many lines above, so its beginning is quoted.
+fn syntax(error: &str, text: &[u8]) -> Option<(String, Option<String>)> {
     let (_, message, hint) = SYNTAX.iter().find(|(theirs, ..)| error.contains(theirs))?;
-    Some(((*message).to_owned(), Some((*hint).to_owned())))
+    let (message, hint) = match beginning(error, text) {
+        Some(beginning) if error.contains(" while scanning a quoted scalar at ") => {
+            (format!("the text that begins with `{beginning}` never ends"), "close the quote")
+        }
+        Some(beginning) => (format!("{message} that begins with `{beginning}`"), *hint),
+        None => ((*message).to_owned(), *hint),
+    };
+    Some((message, Some(hint.to_owned())))
+}
+
+/// The line of the bracket or quote that the parser found no end of, up to it: `heal: {`.
+fn beginning(error: &str, text: &[u8]) -> Option<String> {
+    let contexts = ["flow mapping", "flow sequence", "quoted scalar"];
+    let place = contexts.iter().find_map(|it| Some(error.split_once(&format!(" a {it} at line "))?.1))?;
+    let (line, column) = place.split_once(" column ")?;
+    let (line, column) = (line.parse::<usize>().ok()?, column.parse::<usize>().ok()?);
+    let line = str::from_utf8(text).ok()?.lines().nth(line.checked_sub(1)?)?;
+    let skipped = column.saturating_sub(MAX_BEGINNING_CHARS);
+    Some(line.chars().take(column).skip(skipped).collect::<String>().trim_start().to_owned())
 }
 
 /// A text as one safe line of limited length.

@@ -77,8 +77,8 @@ pub fn parse_seed<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Re
         // explanation.
         let unparsed = IgnoredAny::deserialize(serde_yaml::Deserializer::from_slice(text)).err();
         match unparsed {
-            Some(unparsed) => messages::explain(&unparsed, None, None),
-            None => messages::explain(&error, state.noted.take(), state.expected.take()),
+            Some(unparsed) => messages::explain(&unparsed, text, None, None),
+            None => messages::explain(&error, text, state.noted.take(), state.expected.take()),
         }
     })
 }

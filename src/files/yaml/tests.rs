@@ -64,7 +64,16 @@ fn errors_name_the_place_the_problem_and_the_remedy() {
             "heal: true\n---\nheal: true\n",
             "there is more than one document in this file; delete the lines `---` between them",
         ),
-        ("names: [a\n", "2:1: expected a `,` or the end of the list; close it with `]`"),
+        ("names: [a\n", "2:1: expected a `,` or the end of the list that begins with `names: [`; close it with `]`"),
+        (
+            "heal: true\ntable: {x: [1]\nnames: [a]\n",
+            "3:1: expected a `,` or the end of the mapping that begins with `table: {`; close it with `}`",
+        ),
+        (
+            "table:\n  é: {\n  y: [1]\n",
+            "4:1: expected a `,` or the end of the mapping that begins with `é: {`; close it with `}`",
+        ),
+        ("names: [\"a]\n", "2:1: the text that begins with `names: [\"` never ends; close the quote"),
         (
             "names: a: 5\n",
             "1:9: there cannot be a `:` here; put text that contains `: ` in quotes, and check the indentation",

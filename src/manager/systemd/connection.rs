@@ -278,15 +278,21 @@ impl ManagerConnection {
         Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
     }
 
-    /// The directory in a container of a unit that runs `podman exec`. systemd cannot send a command line with bytes that
-    /// are not UTF-8, and refuses the property.
-    pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
+    /// The program and the arguments of each `ExecStart=` of a unit. systemd cannot send a command line with bytes that
+    /// are not UTF-8, and refuses the property: then there are none.
+    pub async fn commands(&self, unit: &str) -> Result<Vec<(String, Vec<String>)>, ManagerError> {
         /// `ExecStart` as in org.freedesktop.systemd1(5): path, arguments, whether failure is ignored, begin and end by
         /// two clocks, process, code and status.
         type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
         let commands = self.property_if_known(unit, wire::SERVICE, "ExecStart").await?;
         let commands = commands.and_then(|commands| Vec::<Command>::try_from(commands).ok()).unwrap_or_default();
-        Ok(commands.iter().find_map(|command| directory::of_container_command(&command.1)))
+        Ok(commands.into_iter().map(|command| (command.0, command.1)).collect())
+    }
+
+    /// The directory in a container of a unit that runs `podman exec`.
+    pub async fn container_directory(&self, unit: &str) -> Result<Option<PathBuf>, ManagerError> {
+        let commands = self.commands(unit).await?;
+        Ok(commands.iter().find_map(|(_, arguments)| directory::of_container_command(arguments)))
     }
 
     /// The failed run of a unit; `None` if it has ended cleanly, or is up and not because systemd has restarted it.

@@ -73,6 +73,14 @@ impl SelfUnit {
         Ok(SelfState { active, sub, file, pid, has_job, status })
     }
 
+    /// The program that it runs, if that is gone.
+    pub async fn missing_program(&self) -> Result<Option<PathBuf>, ManagerError> {
+        let commands = self.connection.commands(self.name.as_str()).await?;
+        let programs = commands.into_iter().map(|(program, _)| PathBuf::from(program));
+        // Where it cannot be looked at, it may be there. systemd searches for other paths itself.
+        Ok(programs.filter(|path| path.is_absolute()).find(|path| matches!(path.try_exists(), Ok(false))))
+    }
+
     pub async fn reload(&self) -> Result<(), ManagerError> {
         self.connection.call("Reload", &()).await.map(drop)
     }

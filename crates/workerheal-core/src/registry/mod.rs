@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::parse_error::ParseError;
+use super::text;
 
 pub use lines::Lines;
 
@@ -33,8 +34,10 @@ pub struct Registry {
     lines: Vec<Lines>,
     /// Indexes into `sites`, by name.
     by_name: HashMap<String, usize>,
-    /// Names of entries that were skipped.
-    claimed: BTreeSet<String>,
+    /// Names of entries that were skipped, and the line and column of the mistake in each.
+    claimed: BTreeMap<String, (usize, usize)>,
+    /// The file that it was read from; empty if unknown.
+    file: PathBuf,
     /// The first words of all names, up to the first hyphen.
     first_words: HashSet<String>,
     /// Normalized directories of sites, in order. Computed on first use: most registries never need it.
@@ -49,7 +52,7 @@ pub type Health = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
 impl PartialEq for Registry {
     fn eq(&self, other: &Self) -> bool {
-        (&self.sites, &self.claimed, &self.health) == (&other.sites, &other.claimed, &other.health)
+        (&self.sites, &self.health) == (&other.sites, &other.health) && self.claimed.keys().eq(other.claimed.keys())
     }
 }
 
@@ -160,8 +163,8 @@ impl Registry {
         let mut registry = Self { sites, lines, ..Self::default() };
         let mut skipped = registry.leave_out_repetitions();
         for (error, name) in unusable {
+            registry.claimed.extend(name.map(|name| (name, (error.line, error.column))));
             skipped.push(error);
-            registry.claimed.extend(name);
         }
         skipped.sort_by_key(|error| (error.line, error.column));
         for error in skipped {
@@ -196,7 +199,7 @@ impl Registry {
 
     /// Builds the index of first words.
     fn index(&mut self) {
-        let names = self.sites.iter().map(|site| &site.name).chain(&self.claimed);
+        let names = self.sites.iter().map(|site| &site.name).chain(self.claimed.keys());
         self.first_words = names.map(|name| first_word(name).to_owned()).collect();
     }
 
@@ -224,6 +227,12 @@ impl Registry {
         self.by_name.get(name).map(|at| &self.sites[*at])
     }
 
+    /// Adds the file that it was read from.
+    #[must_use]
+    pub fn in_file(self, file: &Path) -> Self {
+        Self { file: file.to_owned(), ..self }
+    }
+
     /// Adds the health probes that the sites' frameworks define.
     #[must_use]
     pub fn with_health(self, health: Health) -> Self {
@@ -246,7 +255,14 @@ impl Registry {
     /// Whether there is an entry with this name, usable or not.
     #[must_use]
     pub fn claims(&self, name: &str) -> bool {
-        self.by_name.contains_key(name) || self.claimed.contains(name)
+        self.by_name.contains_key(name) || self.claimed.contains_key(name)
+    }
+
+    /// The file, line and column of the mistake for which the entry with this name is skipped, if it is.
+    #[must_use]
+    pub fn mistake_in(&self, name: &str) -> Option<String> {
+        let (line, column) = self.claimed.get(name).filter(|_| !self.by_name.contains_key(name))?;
+        Some(format!("{}:{line}:{column}", text::path(&self.file)))
     }
 
     /// Whether this is the directory of a site, after normalization.

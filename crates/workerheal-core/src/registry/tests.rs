@@ -71,6 +71,9 @@ fn a_name_that_cannot_be_used_is_claimed() {
     let claims = ["shop", "api", "blog"].map(|name| registry.claims(name));
     assert_eq!(claims, [true, true, false]);
     assert!(registry.has_site_beginning_like("api-feature") && !registry.has_site_beginning_like("blog"));
+    let registry = registry.in_file(Path::new("/sites.yaml"));
+    assert_eq!(registry.mistake_in("api").as_deref(), Some("/sites.yaml:0:0"));
+    assert_eq!(["shop", "blog"].map(|name| registry.mistake_in(name)), [None, None]);
 }
 
 #[test]

@@ -124,6 +124,19 @@ impl Selector {
             .collect()
     }
 
+    /// Globs in the manager's syntax of the units that may run a worker of this name; none if there can be no such worker.
+    #[must_use]
+    pub fn patterns_of(&self, worker: &str) -> Vec<String> {
+        let Ok(unit) = UnitName::parse(worker) else { return Vec::new() };
+        if self.aliases.contains_key(&unit) {
+            // The worker has the unit's own name.
+            return Vec::new();
+        }
+        let of_sites = (!self.ignored.contains(worker)).then(|| format!("{}{worker}-*.service", self.prefix));
+        let itself = self.matches_also_watch(&unit).then(|| unit.as_str().to_owned());
+        of_sites.into_iter().chain(itself).collect()
+    }
+
     /// The globs of `also_watch`, in the manager's syntax.
     pub fn also_watched(&self) -> impl Iterator<Item = &str> {
         self.also.iter().map(glob::Pattern::as_str)
@@ -171,6 +184,19 @@ impl Selector {
             None => UnitName::parse(&self.own_name(target)),
         };
         unit.ok().filter(|unit| self.may_cover(unit))
+    }
+
+    /// The site in the registry, usable or not, that a target names or whose worker it may be.
+    pub(crate) fn site_of<'t>(&self, registry: &Registry, target: &'t str) -> Option<&'t str> {
+        let site = match target.split_once('/') {
+            Some((site, _)) => site,
+            None if registry.claims(target) => target,
+            None => {
+                let name = target.strip_suffix(".service").unwrap_or(target).strip_prefix(&self.prefix)?;
+                hyphens(name).map(|at| &name[at + 1..]).find(|site| registry.claims(site))?
+            }
+        };
+        registry.claims(site).then_some(site)
     }
 
     /// Whether a glob of `also_watch` matches the unit, by its name or an alias.

@@ -32,6 +32,19 @@ fn resolved_in(sites: &[&str], name: &str, directory: Option<&str>) -> String {
 }
 
 #[test]
+fn a_worker_may_be_of_a_site_or_named_by_also_watch() {
+    let mut selector = Selector::new("lerd-", ["fp".to_owned()], &["bot.service".into(), "celeryd*".into()]).unwrap();
+    selector.set_aliases(&[(unit("celeryd"), unit("celery-main"))].into());
+    let patterns = |worker: &str| selector.patterns_of(worker).join(" ");
+    assert_eq!(patterns("queue"), "lerd-queue-*.service");
+    assert_eq!(patterns("bot"), "lerd-bot-*.service bot.service");
+    assert_eq!(patterns("celery-main"), "lerd-celery-main-*.service celery-main.service");
+    for none in ["fp", "celeryd", "bot-*", "", "myapp/queue"] {
+        assert_eq!(patterns(none), "", "{none}");
+    }
+}
+
+#[test]
 fn the_longest_registered_site_wins() {
     assert_eq!(resolved(&["app"], "lerd-queue-app"), "app/queue");
     assert_eq!(resolved(&["app", "my-app"], "lerd-queue-my-app"), "my-app/queue");

@@ -102,6 +102,12 @@ impl UnitName {
     pub fn short(&self) -> &str {
         self.0.strip_suffix(SUFFIX).unwrap_or(&self.0)
     }
+
+    /// Whether it is a template, which itself is no unit: `celery@`.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.short().ends_with('@')
+    }
 }
 
 /// Whether systemd allows the character in a unit name (`VALID_CHARS` and `@`, systemd.unit(5)).
