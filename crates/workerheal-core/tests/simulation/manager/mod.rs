@@ -148,7 +148,7 @@ impl Manager {
                     if self.overriding == Some(unit.0) {
                         self.truth[unit.0].obey.get_or_insert(now);
                     } else {
-                        self.truth[unit.0].stopped = false;
+                        (self.truth[unit.0].stopped, self.truth[unit.0].obey) = (false, None);
                     }
                 }
                 Signal::JobRemoved { unit, result: JobResult::Dependency, .. } => {

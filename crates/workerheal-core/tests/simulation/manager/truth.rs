@@ -81,7 +81,8 @@ impl Manager {
         }
         // A stop with its parent also ends a start, and the wait for an automatic restart.
         let Truth { up, waits, starts, last_stop, obey, .. } = self.truth[unit.0];
-        let ran = up || (waits && active == ActiveState::Inactive);
+        // At that instant a person may have stopped it, too.
+        let ran = up || (waits && active == ActiveState::Inactive && last_stop != Some(now));
         let loses_parent = ran && !active.is_up() && self.needs(unit.0).any(|it| self.goes_down(it));
         // When the stop of such a start began is not known, only when it ended.
         let is_free = obey.is_none() && last_stop <= self.model.unit(unit).active_exit();
