@@ -79,14 +79,17 @@ impl Journal {
 
     /// Whether the stop that ended this run belongs to the start of another unit, which conflicts with it and is in the
     /// run `other`: it was created after that start, and a stop that was requested before would have been kept. `pending`
-    /// is that start if it has not ended.
+    /// is that start if it has not ended. A run that was started after the other one has displaced that itself.
     pub async fn was_stopped_by_start(&self, run: &str, other: &str, pending: Option<u64>) -> bool {
-        let Some((stop, _)) = self.stop_job(&self.of_run(run), None).await else { return false };
+        let of_run = self.of_run(run);
+        let Some((stop, _)) = self.stop_job(&of_run, None).await else { return false };
+        let own = self.job(&of_run, &["start", "restart"], None).await.map(|(start, _)| start);
+        let displaces = |start: u64| start < stop && own.is_none_or(|own| own < start);
         if let Some(pending) = pending {
-            return pending < stop;
+            return displaces(pending);
         }
         let start = self.written_job(&self.of_run(other), &["start", "restart"], None, &CATCH_UP_DELAYS).await;
-        start.is_some_and(|(start, _)| start < stop)
+        start.is_some_and(|(start, _)| displaces(start))
     }
 
     /// The number and the time (microseconds since 1970) of the last stop, if one is in the journal, and near that time.

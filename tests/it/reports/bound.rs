@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of};
+use crate::common::{Events, FAILS_WHEN_STOPPED, LIVES, LIVES_UNLESS_BROKEN, SOON, World, service_of, text};
 use crate::reports::stage::{
     assert_none_of, count, enable, is_held_by, is_left_down, pass_time, phases, run, try_to_start, wait_for_diagnosis,
     world, world_with_waits_of, write,
@@ -103,6 +103,27 @@ fn workers_that_were_being_started_when_their_container_crashed_come_back_with_i
         assert_none_of(&world, unit, &["stopped", "gave-up"]);
         world.wait_until(&format!("{unit} to be healthy"), SOON, || world.diagnosis(unit).is_none().then_some(()));
     }
+}
+
+/// A target wants the worker, which is not enabled itself; its container does not come up at first.
+#[test]
+fn a_worker_that_only_a_target_wants_comes_up_once_its_container_does() {
+    let world = world();
+    world.write_file("broken", "");
+    let failing = format!("ExecStartPre=sh -c 'test ! -e %h/broken'\n{LIVES}");
+    write(&world, FPM, "", &failing);
+    world.write_unit(
+        "app-queue@.service",
+        &format!("[Unit]\nRequires={FPM}.service\nAfter={FPM}.service\n[Service]\n{LIVES}\n"),
+    );
+    world.write_unit("stack.target", "[Unit]\nWants=app-queue@1.service\n");
+    let mut events = world.start_daemon();
+    world.start_unit("stack.target");
+    let held = events.wait("held", "app-queue@1");
+    assert!(text(&held, "WORKERHEAL_REASON").contains(FPM), "{held:#}");
+    fs::remove_file(world.path("broken")).unwrap();
+    world.control(&["start", FPM]);
+    comes_back(&world, "app-queue@1");
 }
 
 /// A database is stopped while the daemon is away. It goes down once its slowest consumer is down, long after the

@@ -56,8 +56,9 @@ impl Case<'_> {
             || self.history.trigger == Trigger::Request;
         // A request names the worker, so it is wanted whether or not it is enabled.
         let is_asked_for = self.history.trigger == Trigger::Request;
-        let is_wanted =
-            (file.enabled || is_asked_for || self.was_taken_along()) && !file.on_demand && !self.seen.oneshot;
+        // Its start was wanted, and ended only because of another unit.
+        let is_bound = self.was_taken_along() || self.was_kept_from_starting();
+        let is_wanted = (file.enabled || is_asked_for || is_bound) && !file.on_demand && !self.seen.oneshot;
         // A pending job may be about to start it.
         is_wanted && known && !self.seen.has_job
     }

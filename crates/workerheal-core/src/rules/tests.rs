@@ -214,6 +214,19 @@ fn a_worker_that_ends_without_error_and_is_started_again_is_in_no_crash_loop() {
     }
 }
 
+/// A target wants it, or a person started it: that the start ended with `dependency` makes it no less wanted.
+#[test]
+fn a_worker_whose_start_waited_for_a_parent_in_vain_is_held_by_it_whether_or_not_it_is_enabled() {
+    for evidence in [StopEvidence::KeptFromStarting, StopEvidence::NotRequested] {
+        let parents = vec![Parent { name: "fpm.service".into(), active: ActiveState::Failed, ..Parent::default() }];
+        let (active, stop) = (ActiveState::Inactive, Some(evidence.clone()));
+        let down = Inspection { active, file: Some(DISABLED), stop, parents, ..crashed() };
+        let judgement = judged(&down, History::default());
+        let is_held = matches!(judgement.verdict, Verdict::Held(Refusal::ParentDown(_)));
+        assert_eq!(is_held, evidence == StopEvidence::KeptFromStarting, "{judgement:?}");
+    }
+}
+
 /// The journal has the stop of that unit just before that of the worker, which was started in between.
 #[test]
 fn a_unit_that_was_down_before_the_run_began_did_not_take_the_worker_along() {

@@ -198,11 +198,12 @@ impl Manager {
     /// The unit that is up, or coming up, by a start that was requested before the stop of this unit, of those that
     /// conflict with it.
     fn displaced_by(&self, unit: &Unit, index: usize) -> Option<UnitId> {
-        let (stop, _) = unit.last_stop()?;
+        let ((stop, _), own) = (unit.last_stop()?, unit.last_start());
         let starts_before = |partner: &UnitId| {
             let unit = self.model.unit(*partner);
             let pending = unit.job().filter(|job| matches!(job.kind, JobKind::Start | JobKind::Restart));
-            pending.map(|job| job.id).or(unit.last_start()).is_some_and(|start| start < stop)
+            let start = pending.map(|job| job.id).or(unit.last_start());
+            start.is_some_and(|start| start < stop && own.is_none_or(|own| own < start))
         };
         self.partners(index).filter(|it| self.is_up_or_coming(*it)).find(starts_before)
     }

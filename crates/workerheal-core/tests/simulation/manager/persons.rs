@@ -42,13 +42,15 @@ impl Manager {
         // it down, nothing does. A unit without a valid file is not inspected, and is forgotten when it is unloaded.
         let is_readable = self.model.unit(UnitId(index)).load() == LoadState::Loaded;
         let known = matches!(state, ActiveState::Active | ActiveState::Activating) && !lost_its_parent && is_readable;
+        // A stop joins the one with which the healer's restart begins, and cannot be told from it.
+        let joins_ours = self.is_stopped_for_a_restart(index);
         let truth = &mut self.truth[index];
         (truth.stopped, truth.stop_can_be_known) = (true, known || (truth.stopped && truth.stop_can_be_known));
         (truth.taken_along, truth.displaced, truth.with_group) = (false, false, false);
         truth.last_stop = Some(now);
         // If its parent takes it down at the same moment, it cannot be known whether the stop was meant for it. A stop
         // of a unit that is not loaded yet leaves no trace.
-        if truth.asked && !lost_its_parent && was_loaded {
+        if truth.asked && !lost_its_parent && was_loaded && !joins_ours {
             truth.obey = Some(now);
         }
     }

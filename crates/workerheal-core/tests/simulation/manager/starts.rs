@@ -65,6 +65,11 @@ impl Manager {
         None
     }
 
+    /// Whether the healer's restart of the unit begins with a stop that has not ended.
+    pub(super) fn is_stopped_for_a_restart(&self, index: usize) -> bool {
+        matches!(&self.starting[index], Some(Starting { step: Step::Stop, .. }))
+    }
+
     /// The healer stops a unit whose start overtook a stop. Returns whether a person had stopped it.
     pub fn stop(&mut self, index: usize) -> bool {
         let Truth { last_stop, up, up_since, .. } = self.truth[index];
