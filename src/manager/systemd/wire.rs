@@ -289,13 +289,12 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
 /// The meaning of the result of a start job.
 pub(super) fn job_result(result: &str) -> Outcome {
     match result {
-        "done" => Outcome::Done,
+        // systemd 247 calls a start skipped that `ExecCondition=` forbids; 252 and later call it done.
+        "done" | "skipped" => Outcome::Done,
         "failed" => Outcome::Failed("could not be started".to_owned()),
         "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         "dependency" => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         "canceled" => Outcome::Cancelled,
-        // systemd 247 reports that where `ExecCondition=` forbids the start; 252 and later report "done".
-        "skipped" => Outcome::NotStarted("its start was skipped: a condition of the unit is not met".to_owned()),
         other => Outcome::Failed(format!("its start ended with the result {other}")),
     }
 }

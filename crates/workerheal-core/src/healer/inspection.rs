@@ -82,7 +82,7 @@ impl Healer {
         let group = case.why_stopped_with_group();
         let is_certain = group.is_some() || was_stopped_while_down || seen.stop == Some(StopEvidence::Requested);
         let has_changed = case.has_changed_since_given_up();
-        let in_doubt = is_in_doubt(&case, &verdict);
+        let (in_doubt, is_only_requested) = (is_in_doubt(&case, &verdict), case.is_only_requested());
         let off_because = if verdict == Verdict::Well { case.why_down() } else { String::new() };
         let went_down = self.units.get(name).and_then(|unit| unit.went_down);
         let is_proving = self.incidents.get(name).is_some_and(|incident| incident.attempt_under_way);
@@ -139,7 +139,7 @@ impl Healer {
                 self.wake_group(now, &parent);
             }
         }
-        if let Some(state) = state.filter(|_| is_worth_an_event(&verdict)) {
+        if let Some(state) = state.filter(|_| is_worth_an_event(&verdict) && !is_only_requested) {
             self.announce(name, state, &seen);
         }
         if state == Some(State::CrashLooping) {

@@ -1,6 +1,6 @@
 //! What is wrong with a worker.
 
-use super::{Case, ClearedBy};
+use super::{Case, ClearedBy, History};
 use crate::diagnosis::{State, Trigger};
 use crate::units::{ActiveState, Inspection, LoadState, RestartPolicy, ServiceResult, StopEvidence};
 
@@ -61,6 +61,15 @@ impl Case<'_> {
         let is_wanted = (file.enabled || is_asked_for || is_bound) && !file.on_demand && !self.seen.oneshot;
         // A pending job may be about to start it.
         is_wanted && known && !self.seen.has_job
+    }
+
+    /// Whether nothing is wrong with it but that a person wants it up: it was stopped, or nothing says that it should run.
+    pub(crate) fn is_only_requested(&self) -> bool {
+        let expected = Some(State::ExpectedButStopped);
+        let unrequested = Case { history: History { trigger: Trigger::Automatic, ..self.history }, ..*self };
+        self.history.trigger == Trigger::Request
+            && self.state() == expected
+            && (unrequested.state() != expected || unrequested.was_stopped())
     }
 
     /// Whether it has been starting or stopping longer than allowed. A oneshot does its work while starting, by default

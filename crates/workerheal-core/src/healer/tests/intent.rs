@@ -605,6 +605,30 @@ fn a_stop_that_was_signalled_twice_outweighs_a_silent_journal() {
     assert!(harness.rechecked("queue", Inspection { down_for: Some(1000 * SECOND), ..run }).is_empty());
 }
 
+/// Nothing has failed, so nothing is detected, and no failure is counted.
+#[test]
+fn a_worker_that_was_stopped_or_is_not_enabled_is_started_on_request_and_was_no_failure() {
+    let down = |enabled, stop| Inspection {
+        active: ActiveState::Inactive,
+        file: Some(UnitFile { enabled, ..ENABLED }),
+        stop: Some(stop),
+        ..crashed()
+    };
+    for (seen, is_failure) in [
+        (down(true, StopEvidence::Requested), false),
+        (down(false, StopEvidence::NotRequested), false),
+        (down(true, StopEvidence::NotRequested), true),
+    ] {
+        let mut harness = Harness::new();
+        harness.list(&[("queue", ActiveState::Inactive)]);
+        harness.observe(Fact::Heal(vec![unit("queue")]));
+        let actions = harness.shows("queue", seen);
+        let is_detected = actions.iter().any(|action| action.starts_with("detected"));
+        assert_eq!(is_detected, is_failure, "{actions:?}");
+        assert_eq!(actions.last().map(String::as_str), Some("start queue"), "{actions:?}");
+    }
+}
+
 /// The connection was lost meanwhile: only the run shows that it was started after that.
 #[test]
 fn a_start_by_hand_that_nobody_saw_is_newer_than_a_disable() {

@@ -205,13 +205,11 @@ impl Manager {
 /// The outcome that the real edge derives from the result of a start job.
 fn outcome(result: JobResult) -> Outcome {
     match result {
-        JobResult::Done => Outcome::Done,
+        JobResult::Done | JobResult::Skipped => Outcome::Done,
         JobResult::Failed => Outcome::Failed("could not be started".to_owned()),
         JobResult::Timeout => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         JobResult::Dependency => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         JobResult::Canceled => Outcome::Cancelled,
-        JobResult::Skipped | JobResult::Invalid => {
-            Outcome::NotStarted("its start was skipped: a condition of the unit is not met".to_owned())
-        }
+        JobResult::Invalid => Outcome::Failed("its start ended with the result invalid".to_owned()),
     }
 }
