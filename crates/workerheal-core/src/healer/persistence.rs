@@ -77,7 +77,9 @@ impl Healer {
             }
             SavedPhase::Open | SavedPhase::Stopped { .. } => {}
         }
-        Incident::from_saved(saved)
+        let shelved = Incident::from_saved(saved);
+        // A run since then is a start by hand, which is newer than a disable.
+        Incident { run: incident.run.clone().or(shelved.run), ..shelved }
     }
 
     /// Continues an attempt that an earlier daemon began.

@@ -629,10 +629,10 @@ fn a_worker_that_was_stopped_or_is_not_enabled_is_started_on_request_and_was_no_
     }
 }
 
-/// The connection was lost meanwhile: only the run shows that it was started after that.
+/// The connection was lost, or its site not registered: only the run shows that it was started after that.
 #[test]
 fn a_start_by_hand_that_nobody_saw_is_newer_than_a_disable() {
-    for attempts in [0, 1] {
+    for (attempts, is_unregistered) in [(0, false), (0, true), (1, false)] {
         let mut harness = Harness::with_healthy_queue();
         harness.goes("queue", ActiveState::Failed);
         let run = |run: &str, enabled| Inspection {
@@ -647,8 +647,13 @@ fn a_start_by_hand_that_nobody_saw_is_newer_than_a_disable() {
             harness.shows("queue", run("1", true));
             harness.fails("queue", "boom");
         }
-        harness.observe(Fact::Frozen);
-        harness.list(&[("queue", ActiveState::Failed)]);
+        if is_unregistered {
+            harness.sites([site("shop")]);
+            harness.sites(both_sites());
+        } else {
+            harness.observe(Fact::Frozen);
+            harness.list(&[("queue", ActiveState::Failed)]);
+        }
         let actions = harness.shows("queue", run("2", false));
         let is_held = actions.iter().any(|action| action.contains("disabled while it was down"));
         assert_eq!(is_held, attempts > 0, "one of our own attempts is no such start: {actions:?}");
