@@ -139,8 +139,10 @@ impl Manager {
         let states: Vec<ActiveState> = self.model.units().iter().map(Unit::active).collect();
         let job = self.with(|model, lives| model.start(UnitId(index), Mode::Isolate, lives));
         let Ok(job) = job else { return false };
+        let now = self.model.now();
         for (truth, state) in self.truth.iter_mut().zip(states) {
             if !state.is_down() {
+                truth.last_stop = Some(now);
                 // It cannot be known whether the stop was meant for this unit.
                 (truth.stopped, truth.stop_can_be_known, truth.taken_along) = (true, false, false);
             }
