@@ -69,7 +69,7 @@ impl World {
         for action in actions {
             self.perform(action)?;
         }
-        Ok(())
+        self.judge_attention()
     }
 
     fn perform(&mut self, action: Action) -> Result<(), Breach> {

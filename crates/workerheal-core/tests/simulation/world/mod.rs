@@ -173,13 +173,6 @@ impl World {
             // If it is reported seconds late or out of order, the end of one job is taken for that of another.
             self.manager.forget_stops();
         }
-        // By then a list has corrected what lost and late signals have left behind.
-        let is_known = is_watched && self.people.noisy_until + 20 * SECOND < self.now;
-        if let Some(name) = self.healer.overlooked().filter(|_| is_known) {
-            let unit = self.names.iter().position(|it| it == name).unwrap_or_default();
-            let how = "its failure was signalled, and nothing is under way".to_owned();
-            return Err(Breach { law: "no failure is left to the next list", how }.of(unit));
-        }
         for unit in scenario::FIRST_WORKER..scenario::FIRST_HELPER {
             if is_watched
                 && self.manager.ignores_stop(unit, self.policy.timeout + self.policy.stable_after + 20 * SECOND)
@@ -198,6 +191,16 @@ impl World {
             self.laws.healable(self.now, unit, healable, &self.policy).map_err(|breach| breach.of(unit))?;
         }
         Ok(())
+    }
+
+    /// Checks, after each fact, that the healer leaves no failure that it knows of to the next list.
+    fn judge_attention(&self) -> Result<(), Breach> {
+        // By then a list has corrected what lost and late signals have left behind.
+        let is_known = self.people.is_quiet(self.now) && self.people.noisy_until + 20 * SECOND < self.now;
+        let Some(name) = self.healer.overlooked().filter(|_| is_known) else { return Ok(()) };
+        let unit = self.names.iter().position(|it| it == name).unwrap_or_default();
+        let how = "its failure was signalled, and nothing is under way".to_owned();
+        Err(Breach { law: "no failure is left to the next list", how }.of(unit))
     }
 
     /// What people want for a unit, as far as the healer knows.
