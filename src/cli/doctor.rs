@@ -186,8 +186,8 @@ async fn of_daemon(
     findings
 }
 
-/// Whether the service has its program and starts at login or at boot, and whether that of the system may start what this configuration
-/// covers.
+/// Whether the service has its program and starts at login or at boot, and whether that of the system may start what
+/// this configuration covers.
 #[cfg(target_os = "linux")]
 async fn of_service(options: &Options, config: Option<&Config>) -> Vec<Finding> {
     use crate::manager::systemd::self_unit::SelfUnit;

@@ -51,8 +51,8 @@ const TYPES: &[(&str, &str)] = &[
 /// Maximum length of a quoted beginning, in characters.
 const MAX_BEGINNING_CHARS: usize = 60;
 
-/// Turns an error of this text into a [`ParseError`]. `noted` is the first error as the innermost visitor reported it; `expected` is
-/// what was expected when the parser found another type.
+/// Turns an error of this text into a [`ParseError`]. `noted` is the first error as the innermost visitor reported it;
+/// `expected` is what was expected when the parser found another type.
 pub(super) fn explain(
     error: &serde_yaml::Error,
     text: &[u8],

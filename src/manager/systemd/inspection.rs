@@ -119,7 +119,7 @@ impl Systemd {
         let mut related = related;
         let mut displaced_by = None;
         if stop == Some(StopEvidence::Requested) {
-            self.order_stops(unit, run.as_deref(), &mut related, ends(deactivation, began)).await;
+            self.order_stops(unit, run.as_deref(), &mut related, deactivation.map(|it| it.of_run(began))).await;
             displaced_by = self.displaced_by(&connection, run.as_deref(), &related).await;
         }
         Ok(Inspection {
@@ -158,14 +158,14 @@ impl Systemd {
         })
     }
 
-    /// Finds out which was requested first, the stop of the unit or that of a unit that it needs. `ended` is when its
-    /// last run began to end, and ended.
+    /// Finds out which was requested first, the stop of the unit or that of a unit that it needs. `ended` is how its
+    /// last run ended.
     async fn order_stops(
         &self,
         unit: &UnitName,
         run: Option<&str>,
         related: &mut Related,
-        ended: Option<(Duration, Duration)>,
+        ended: Option<Deactivation>,
     ) {
         let run = run.filter(|run| !run.is_empty());
         for parent in &mut related.parents {
@@ -179,8 +179,8 @@ impl Systemd {
                     let stop_job = related.stop_jobs.get(name).copied().filter(|_| !parent.active.is_down());
                     let times = ended.zip(parent.left);
                     // It is stopped once all units that need it are down, the slowest of them included.
-                    let left_last = stop_job.is_some() || times.is_some_and(|((since, _), left)| left >= since);
-                    let after = times.map(|((since, until), left)| [0, micros(left, since), micros(left, until)]);
+                    let left_last = stop_job.is_some() || times.is_some_and(|(ended, left)| left >= ended.left);
+                    let after = times.map(|(ended, left)| [0, micros(left, ended.left), micros(left, ended.down)]);
                     let after = after.unwrap_or_default();
                     parent.stop_order = match self.journal.order_of_stop(run, name, stop_job, &after).await {
                         StopOrder::ParentFirst if !left_last => StopOrder::Unknown,
@@ -236,13 +236,6 @@ impl Systemd {
 /// Whether the property `Result` says that `ExecCondition=` skipped the start.
 fn is_skip(result: &OwnedVariant) -> bool {
     ServiceResult::from(text(result)) == ServiceResult::ExecCondition
-}
-
-/// When the last run began to end, and ended. One that never came up began with its end: the manager says when an
-/// earlier one ceased to be up.
-fn ends(deactivation: Option<Deactivation>, began: Option<Duration>) -> Option<(Duration, Duration)> {
-    let Deactivation { left, down } = deactivation?;
-    Some((if began.is_some_and(|began| began > left) { down } else { left }, down))
 }
 
 /// How many microseconds the first is after the second.

@@ -45,8 +45,9 @@ impl Case<'_> {
         if !self.stop_requested() && refused_a_restart(self.seen) { State::StartLimitHit } else { State::Failed }
     }
 
-    /// Whether a worker that is down without having failed should be up: it is enabled, was taken down with another unit,
-    /// or a person names it; nothing else decides when it runs, and the reason why it is down is known.
+    /// Whether a worker that is down without having failed should be up: it is enabled, was taken down with another unit
+    /// or kept from starting by one, or a person names it; nothing else decides when it runs, and the reason why it is
+    /// down is known.
     fn is_expected(&self) -> bool {
         let Some(file) = self.seen.file else { return false };
         let known = self.was_stopped()

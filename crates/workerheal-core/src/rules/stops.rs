@@ -155,11 +155,7 @@ impl Case<'_> {
         // A unit that is not enabled is unloaded once it is down, and the manager forgets when that was.
         let seen_down = self.history.seen_down_for.map(|down_for| self.seen.at.saturating_sub(down_for));
         let deactivation = self.seen.deactivation.or(seen_down.map(|down| Deactivation { left: down, down }));
-        // Of a run that ended while it was starting, the manager says when an earlier one ceased to be up.
-        let never_up = |deactivation: Deactivation| self.seen.began.is_some_and(|began| began > deactivation.left);
-        let deactivation = deactivation.map(|deactivation| {
-            if never_up(deactivation) { Deactivation { left: deactivation.down, ..deactivation } } else { deactivation }
-        });
+        let deactivation = deactivation.map(|deactivation| deactivation.of_run(self.seen.began));
         let began = self.seen.began.filter(|began| deactivation.is_none_or(|deactivation| *began <= deactivation.left));
         let was_down_before = |parent: &Parent| parent.down.zip(began).is_some_and(|(down, began)| down < began);
         // It was back before the worker began to go down, so it did not take it along.

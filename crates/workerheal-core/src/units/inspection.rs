@@ -32,6 +32,13 @@ pub struct Deactivation {
 }
 
 impl Deactivation {
+    /// The end of the run that began then: of a run that ended while it was starting, the manager says when an earlier
+    /// one ceased to be up.
+    #[must_use]
+    pub fn of_run(self, began: Option<Duration>) -> Self {
+        if began.is_some_and(|began| began > self.left) { Self { left: self.down, ..self } } else { self }
+    }
+
     /// Whether it went down in an instant. A requested stop takes time: the unit is `deactivating` in between.
     #[must_use]
     pub fn was_sudden(self) -> bool {

@@ -631,7 +631,7 @@ fn a_worker_that_was_stopped_or_is_not_enabled_is_started_on_request_and_was_no_
 
 /// The connection was lost, or its site not registered: only the run shows that it was started after that.
 #[test]
-fn a_start_by_hand_that_nobody_saw_is_newer_than_a_disable() {
+fn a_start_by_hand_that_was_not_seen_is_newer_than_a_disable() {
     for (attempts, is_unregistered) in [(0, false), (0, true), (1, false)] {
         let mut harness = Harness::with_healthy_queue();
         harness.goes("queue", ActiveState::Failed);
