@@ -138,7 +138,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         at: Duration::ZERO,
         deactivation: None,
         down_for: None,
-        skipped: false,
+        skipped: None,
         began: None,
         transition: None,
         result: match job.map(|job| &job.end) {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use zbus::{Connection, Message, OwnedVariant, Variant, fdo};
 
 use super::wire::{self, Line};
-use super::{FILE_TIMEOUT, flag, names, text};
+use super::{FILE_TIMEOUT, flag, names, text, when};
 use crate::core::selector::Aliases;
 use crate::core::text::plain;
 use crate::core::units::{ActiveState, Restarts, ServiceResult, Transition, UnitFile, UnitName, UnitStatus};
@@ -202,14 +202,18 @@ impl ManagerConnection {
         Ok(u64::try_from(moment).ok().filter(|moment| *moment > 0).map(Duration::from_micros))
     }
 
-    /// Whether a condition (`Condition…=`) was not met at the last start, so that it was skipped. The job of such a start
-    /// is done.
-    pub async fn is_condition_unmet(&self, unit: &str) -> Result<bool, ManagerError> {
-        let (met, checked) = tokio::try_join!(
-            self.property(unit, wire::UNIT, "ConditionResult"),
-            self.moment(unit, "ConditionTimestampMonotonic"),
+    /// When the last start of a unit that is down was skipped because a condition (`Condition…=`) was not met. The job of
+    /// such a start is done. For one that has not failed, an assertion (`Assert…=`) counts too.
+    pub async fn skipped(&self, unit: &str, active: ActiveState) -> Result<Option<Duration>, ManagerError> {
+        let unmet = async |result, at| {
+            let (met, checked) = tokio::try_join!(self.property(unit, wire::UNIT, result), self.moment(unit, at))?;
+            Ok(checked.filter(|_| !flag(&met)))
+        };
+        let (skipped, refused) = tokio::try_join!(
+            unmet("ConditionResult", "ConditionTimestampMonotonic"),
+            when(active == ActiveState::Inactive, unmet("AssertResult", "AssertTimestampMonotonic")),
         )?;
-        Ok(checked.is_some() && !flag(&met))
+        Ok(skipped.or(refused.flatten()))
     }
 
     /// The uptime of a unit, by systemd's own timestamp.

@@ -36,13 +36,14 @@ impl Systemd {
         )?;
         let seen = listed.into_iter().next().ok_or_else(nothing_listed)?;
         let skipped = when(seen.active.is_down(), async {
-            let (unmet, result) = tokio::try_join!(
-                connection.is_condition_unmet(name),
+            let (skipped, result, down) = tokio::try_join!(
+                connection.skipped(name, seen.active),
                 connection.property(name, wire::SERVICE, "Result"),
+                connection.moment(name, "InactiveEnterTimestampMonotonic"),
             )?;
-            Ok(unmet || is_skip(&result))
+            Ok((skipped.or(down.filter(|_| is_skip(&result))), ServiceResult::from(text(&result))))
         });
-        let skipped = skipped.await?;
+        let (skipped, result) = skipped.await?.unwrap_or_default();
         let (Related { conflicts, stopped_groups, .. }, began) = related.unwrap_or_default();
         Ok(Inspection {
             load: seen.load,
@@ -52,7 +53,8 @@ impl Systemd {
             up_for: since.filter(|_| seen.active.is_up()).and_then(since_then),
             at: monotonic(),
             began,
-            skipped: skipped.unwrap_or_default(),
+            skipped,
+            result,
             conflicts,
             stopped_groups,
             ..Inspection::default()
@@ -92,22 +94,26 @@ impl Systemd {
         // it was killed together with a parent that is up again, the stop was not meant for it.
         let with_history = is_down && (detail.stop || !deactivation.is_some_and(Deactivation::was_sudden));
         let directory = Directory::from(text(&directory));
-        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container, unmet) = tokio::try_join!(
-            self.related(&connection, &dependencies, with_history),
-            when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
-            when(changes, connection.transition(name, seen.active)),
-            when(seen.active.is_up(), connection.uptime(name)),
-            when(detail.file, connection.file(name)),
-            when(detail.file || detail.stop, connection.invocation(name)),
-            when(detail.restarts || seen.auto_restart, connection.restarts(name)),
-            when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
-            directory.is_gone(&connection, name),
-            when(directory.path.is_none(), connection.container_directory(name)),
-            when(is_down, connection.is_condition_unmet(name)),
-        )?;
-        let deactivation = left.zip(down).map(|(left, down)| Deactivation { left, down });
+        let (related, restart_prevented, transition, up_for, file, run, restarts, since, gone, in_container, skipped) =
+            tokio::try_join!(
+                self.related(&connection, &dependencies, with_history),
+                when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
+                when(changes, connection.transition(name, seen.active)),
+                when(seen.active.is_up(), connection.uptime(name)),
+                when(detail.file, connection.file(name)),
+                when(detail.file || detail.stop, connection.invocation(name)),
+                when(detail.restarts || seen.auto_restart, connection.restarts(name)),
+                when(detail.times, connection.realtime(name, "StateChangeTimestamp")),
+                directory.is_gone(&connection, name),
+                when(directory.path.is_none(), connection.container_directory(name)),
+                when(is_down, connection.skipped(name, seen.active)),
+            )?;
         let down_for = down.filter(|_| is_down).and_then(since_then);
-        let skipped = unmet.unwrap_or_default() || (is_down && is_skip(&result));
+        let skipped = skipped.flatten().or(down.filter(|_| is_down && is_skip(&result)));
+        let restarts = match restarts {
+            None => when(skipped.is_some(), connection.restarts(name)).await?,
+            known => known,
+        };
         let result = ServiceResult::from(text(&result));
         let end = End {
             is_over: is_down,
@@ -115,7 +121,7 @@ impl Systemd {
             was_sudden: deactivation.is_some_and(Deactivation::was_sudden),
             ago: down_for.unwrap_or_default(),
         };
-        let stop = if detail.stop { Some(self.stop_evidence(unit, run.as_deref(), end).await) } else { None };
+        let stop = when(detail.stop, async { Ok(self.stop_evidence(unit, run.as_deref(), end).await) }).await?;
         let mut related = related;
         let mut displaced_by = None;
         if stop == Some(StopEvidence::Requested) {

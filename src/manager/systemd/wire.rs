@@ -295,6 +295,7 @@ pub(super) fn job_result(result: &str) -> Outcome {
         "timeout" => Outcome::Failed("its start took longer than its unit allows".to_owned()),
         "dependency" => Outcome::NotStarted("a unit that it depends on could not be started".to_owned()),
         "canceled" => Outcome::Cancelled,
+        "assert" => Outcome::Failed("its start was refused: an assertion of the unit does not hold".to_owned()),
         other => Outcome::Failed(format!("its start ended with the result {other}")),
     }
 }

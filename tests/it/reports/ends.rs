@@ -373,28 +373,3 @@ fn a_worker_that_systemd_restarts_is_left_to_it() {
     assert_eq!(world.show("app-s.service", "ActiveState"), "active");
     assert_eq!(world.diagnosis("app-s"), None);
 }
-
-/// systemd reports the job of such a start as done (systemd.unit(5), "Conditions and Asserts").
-#[test]
-fn a_start_that_a_condition_skips_is_reported_as_that_and_never_as_a_stop() {
-    for condition in
-        ["[Unit]\nConditionPathExists=!%h/off\n[Service]", "[Service]\nExecCondition=sh -c 'test ! -e %h/off'"]
-    {
-        let world = world();
-        let unit = format!("{condition}\n{LIVES}\n[Install]\nWantedBy=default.target\n");
-        world.write_unit("lerd-queue-myapp.service", &unit);
-        world.control(&["enable", "lerd-queue-myapp"]);
-        world.control(&["start", "lerd-queue-myapp"]);
-        let mut events = world.start_daemon();
-        world.write_file("off", "");
-        world.crash("lerd-queue-myapp");
-        let failed = events.wait("failed", "lerd-queue-myapp");
-        assert!(
-            text(&failed, "WORKERHEAL_ERROR").contains("a condition of the unit is not met"),
-            "{condition}: {failed:?}"
-        );
-        fs::remove_file(world.home().join("off")).unwrap();
-        events.wait("healed", "lerd-queue-myapp");
-        assert_eq!(count(&phases(&world, "lerd-queue-myapp"), "stopped"), 0, "{condition}");
-    }
-}

@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, reason = "this is for tests only")]
 
 mod bound;
+mod conditions;
 mod ends;
 mod forgotten;
 mod harm;

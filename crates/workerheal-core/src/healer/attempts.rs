@@ -9,7 +9,7 @@ use crate::diagnosis::{Refusal, State, Trigger};
 use crate::event::Phase as EventPhase;
 use crate::explain::times::rounded;
 use crate::rules::{ClearedBy, GivenUp, Start};
-use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, UnitName};
+use crate::units::{ActiveState, Depth, Detail, Inspection, LoadState, ServiceResult, UnitName};
 
 /// The error of an attempt whose start job was replaced by another.
 pub(super) const CANCELLED: &str = "its start was cancelled by another client";
@@ -199,9 +199,9 @@ impl Healer {
 
     /// It ended soon after its start, and without error.
     pub(super) fn ended(&mut self, now: Timestamp, name: &UnitName, seen: &Inspection) {
-        if seen.skipped {
-            // `ExecCondition=` has cleared the failure, and that was our start.
-            if let Some(unit) = self.units.get_mut(name) {
+        if seen.skipped.is_some() {
+            // `ExecCondition=` has cleared the failure, or the count of restarts, and that was our start.
+            if let Some(unit) = self.units.get_mut(name).filter(|_| seen.result == ServiceResult::ExecCondition) {
                 unit.cleared = Some(ClearedBy::Us);
             }
             return self.attempt_failed(now, name, SKIPPED.to_owned());
@@ -286,7 +286,7 @@ impl Healer {
                     return;
                 }
                 // What was not seen as it happened may be a stop, and meant for a unit that it needs.
-                if was_seen || seen.skipped { self.ended(now, name, &seen) } else { self.make_due(name) }
+                if was_seen || seen.skipped.is_some() { self.ended(now, name, &seen) } else { self.make_due(name) }
             }
             // A signal about its state is on its way, and decides.
             None => self.prove_on(now, name),

@@ -383,9 +383,10 @@ fn is_in_doubt(case: &Case, verdict: &Verdict) -> bool {
         || (case.history.cleared == Some(ClearedBy::Person) && case.seen.file.is_none() && is_unsearched)
 }
 
-/// Whether a verdict about a worker that is down depends on its not having been stopped on purpose.
+/// Whether a verdict about a worker that is down depends on its not having been stopped on purpose. Once a unit that it
+/// conflicts with has ended, nothing else says that the stop was for that unit's sake.
 fn wants_evidence(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped)))
+    matches!(verdict, Verdict::Held(Refusal::StateNotHealed(State::ExpectedButStopped) | Refusal::ConflictUp(_)))
 }
 
 /// The problem to carry over to the next inspection, where the unit's state alone does not show it: that state is no

@@ -303,7 +303,8 @@ impl Case<'_> {
                 _ => None,
             },
             Rule::States => {
-                let is_healed = !by_rule || self.context.policy.heals(state) || self.went_down_with_a_parent(state);
+                let comes_back = state == State::ExpectedButStopped && self.should_be_back();
+                let is_healed = !by_rule || self.context.policy.heals(state) || comes_back;
                 held((!is_healed).then_some(Refusal::StateNotHealed(state)))
             }
             Rule::Attempts => {

@@ -45,9 +45,9 @@ impl Case<'_> {
         if !self.stop_requested() && refused_a_restart(self.seen) { State::StartLimitHit } else { State::Failed }
     }
 
-    /// Whether a worker that is down without having failed should be up: it is enabled, was taken down with another unit
-    /// or kept from starting by one, or a person names it; nothing else decides when it runs, and the reason why it is
-    /// down is known.
+    /// Whether a worker that is down without having failed should be up: it is enabled, [should be
+    /// back](Self::should_be_back), or a person names it; nothing else decides when it runs, and the reason why it is down
+    /// is known.
     fn is_expected(&self) -> bool {
         let Some(file) = self.seen.file else { return false };
         let known = self.was_stopped()
@@ -57,9 +57,9 @@ impl Case<'_> {
             || self.history.trigger == Trigger::Request;
         // A request names the worker, so it is wanted whether or not it is enabled.
         let is_asked_for = self.history.trigger == Trigger::Request;
-        // Its start was wanted, and ended only because of another unit.
-        let is_bound = self.was_taken_along() || self.was_kept_from_starting();
-        let is_wanted = (file.enabled || is_asked_for || is_bound) && !file.on_demand && !self.seen.oneshot;
+        // A condition that does not hold decides when it runs, unless it is one that was up.
+        let is_on_demand = file.on_demand && !self.restart_was_skipped();
+        let is_wanted = (file.enabled || is_asked_for || self.should_be_back()) && !is_on_demand && !self.seen.oneshot;
         // A pending job may be about to start it.
         is_wanted && known && !self.seen.has_job
     }

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::Case;
-use crate::diagnosis::{State, Trigger};
+use crate::diagnosis::Trigger;
 use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidence, StopOrder, StoppedGroup};
 
 /// A unit and the units that it takes down go down within this time. systemd does it in one transaction, which takes a
 /// while for many units. A stop of just the one unit within the same second looks the same.
 const TAKEN_ALONG_WITHIN: Duration = Duration::from_secs(1);
+
+/// The job of a start that is skipped ends within this time of its condition being checked, as the signal says that
+/// arrives later.
+const SKIPPED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Case<'_> {
     /// Whether it was stopped on purpose.
@@ -29,7 +33,8 @@ impl Case<'_> {
             return self.seen.active.is_down();
         }
         let Some(before) = self.history.job_done_before else { return false };
-        if self.stop_was_of_parent() || self.seen.skipped {
+        let was_skipped = |at: Duration| at.abs_diff(self.seen.at.saturating_sub(before)) <= SKIPPED_WITHIN;
+        if self.stop_was_of_parent() || self.seen.skipped.is_some_and(was_skipped) {
             // The job was a stop of another unit, or a start that was skipped.
             return false;
         }
@@ -184,10 +189,21 @@ impl Case<'_> {
         self.seen.parents.iter().filter(went).any(took_along)
     }
 
-    /// Whether it is down only because of another unit: one that it needs went down or did not come up, or one that it
-    /// conflicts with was started.
-    pub(super) fn went_down_with_a_parent(&self, state: State) -> bool {
-        state == State::ExpectedButStopped && (self.was_taken_along() || self.was_kept_from_starting())
+    /// Whether it should be up although it neither has failed nor need be enabled: it is down only because of another
+    /// unit (one that it needs went down or did not come up, or one that it conflicts with was started), or its
+    /// automatic restart was skipped.
+    pub(crate) fn should_be_back(&self) -> bool {
+        self.was_taken_along() || self.was_kept_from_starting() || self.restart_was_skipped()
+    }
+
+    /// Whether it failed, and its automatic restart was skipped because a condition of the unit was not met: the manager
+    /// then leaves it down for good, as if it had ended without error.
+    #[must_use]
+    pub fn restart_was_skipped(&self) -> bool {
+        self.seen.active == ActiveState::Inactive
+            && self.seen.skipped.is_some()
+            && self.seen.restarts.is_some_and(|restarts| restarts.count > 0)
+            && self.seen.triggers.is_empty()
     }
 
     pub(super) fn was_kept_from_starting(&self) -> bool {

@@ -271,9 +271,10 @@ pub struct Inspection {
     pub deactivation: Option<Deactivation>,
     /// How long it has been down; `None` if it is not.
     pub down_for: Option<Duration>,
-    /// It is down, and its last start was skipped because a condition of the unit was not met (`Condition…=`,
-    /// `ExecCondition=`).
-    pub skipped: bool,
+    /// When its last start was skipped, by the manager's monotonic clock, as a condition of the unit was not met
+    /// (`Condition…=`, `ExecCondition=`, and of a worker that has not failed `Assert…=`). `None` if it was not skipped, or
+    /// if the worker is not down.
+    pub skipped: Option<Duration>,
     /// When it last began to start (`InactiveExitTimestampMonotonic`), by the manager's monotonic clock.
     pub began: Option<Duration>,
     /// The start or stop that is under way.
@@ -290,7 +291,7 @@ pub struct Inspection {
     pub file: Option<UnitFile>,
     /// The manager's id of its last run (`InvocationID`), empty if there is none; `None` if not requested.
     pub run: Option<String>,
-    /// Its automatic restarts, if it waits for one or they were requested.
+    /// Its automatic restarts, if it waits for one, if its last start was skipped, or if they were requested.
     pub restarts: Option<Restarts>,
     /// Whether it died and waits for an automatic restart.
     pub auto_restart: bool,
@@ -404,7 +405,7 @@ impl Inspection {
             at: Duration::from_secs(61),
             deactivation: Some(Deactivation { left: Duration::from_secs(60), down: Duration::from_secs(60) }),
             down_for: Some(Duration::from_secs(1)),
-            skipped: false,
+            skipped: None,
             began: Some(Duration::from_secs(1)),
             transition: None,
             result: ServiceResult::ExitCode,

@@ -177,6 +177,10 @@ impl Wording<'_> {
                 evidence.extend(self.property(format!("Result={}, Restart={}", seen.result, seen.restart)));
                 format!("it crashed too often; the service manager gave up{ago}")
             }
+            State::ExpectedButStopped if self.case.restart_was_skipped() => {
+                evidence.extend(self.property(format!("Restart={}, Result={}", seen.restart, seen.result)));
+                format!("it ended{ago}, and its restart was skipped: a condition of its unit is not met")
+            }
             State::ExpectedButStopped if seen.file.is_some_and(|file| file.enabled) => {
                 evidence.extend(self.property("UnitFileState=enabled".to_owned()));
                 format!("it is enabled, but has been down{down_for}")

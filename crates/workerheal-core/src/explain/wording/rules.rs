@@ -86,6 +86,9 @@ impl Wording<'_> {
             Rule::States if case.context.policy.heals(state) => {
                 says(&format!("workers in the state {state} are healed"), self.states())
             }
+            Rule::States if case.restart_was_skipped() => {
+                says("its unit asks for restarts", self.by_manager(format!("Restart={}", case.seen.restart), ""))
+            }
             Rule::States if history.trigger == Trigger::Automatic => {
                 says("it did not go down by itself", "a unit that it needs went down or did not come up".to_owned())
             }

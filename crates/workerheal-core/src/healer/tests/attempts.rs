@@ -536,15 +536,18 @@ fn a_start_that_is_skipped_is_a_failed_attempt_and_no_stop() {
     harness.goes("queue", ActiveState::Activating);
     harness.observe(Fact::Finished(unit("queue"), Outcome::Done));
     harness.goes("queue", ActiveState::Inactive);
-    let seen = Inspection { active: ActiveState::Inactive, skipped: true, ..crashed() };
+    let seen = Inspection { active: ActiveState::Inactive, skipped: Some(61 * SECOND), ..crashed() };
     let actions = harness.shows("queue", seen);
     assert_eq!(actions[0], "failed queue #1: its start was skipped: a condition of the unit is not met", "{actions:?}");
 
-    // Nor is it a stop if it was started by hand.
-    let mut harness = Harness::with_healthy_queue();
-    harness.goes("queue", ActiveState::Failed);
-    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
-    harness.observe(Fact::JobDone(unit("queue")));
-    let seen = Inspection { skipped: true, down_for: Some(9 * SECOND), ..crashed() };
-    assert_eq!(harness.shows("queue", seen), ["starting queue #1", "start queue"]);
+    // Nor is it a stop if it was started by hand, but a job that ends later is one.
+    for (ago, expected) in [(0, vec!["starting queue #1", "start queue"]), (5, vec!["stopped queue"])] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+        harness.observe(Fact::JobDone(unit("queue")));
+        let skipped = Some(crashed().at.saturating_sub(ago * SECOND));
+        let seen = Inspection { skipped, down_for: Some(9 * SECOND), ..crashed() };
+        assert_eq!(harness.shows("queue", seen), expected, "{ago} s ago");
+    }
 }

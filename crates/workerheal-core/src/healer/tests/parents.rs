@@ -441,3 +441,32 @@ fn a_worker_that_dies_just_before_its_parent_is_stopped_comes_back() {
     let actions = harness.shows("queue", stopped);
     assert!(actions.last().is_some_and(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
 }
+
+#[test]
+fn a_worker_that_gave_way_while_it_waited_for_an_automatic_restart_comes_back_too() {
+    let mut harness = Harness::with_healthy_queue();
+    let restarting = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+    harness.observe(Fact::Changed(restarting));
+    harness.goes_with_job("queue", ActiveState::Activating);
+    harness.goes_with_job("queue", ActiveState::Inactive);
+    harness.observe(Fact::JobDone(unit("queue")));
+    assert_eq!(harness.goes("queue", ActiveState::Inactive), ["inspect queue"]);
+    let seen = Inspection {
+        active: ActiveState::Inactive,
+        file: Some(ENABLED),
+        conflicts: vec!["maintenance.service".into()],
+        deactivation: Some(Deactivation { left: SECOND, down: 2 * SECOND }),
+        began: Some(SECOND + SECOND / 100),
+        at: 3 * SECOND,
+        ..crashed()
+    };
+    assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"], "for whom was it stopped?");
+    let displaced =
+        Inspection { stop: Some(StopEvidence::Requested), displaced_by: Some("maintenance.service".into()), ..seen };
+    let actions = harness.shows("queue", displaced.clone());
+    let is_held = actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint"));
+    assert!(is_held, "{actions:?}");
+    harness.list(&[("queue", ActiveState::Inactive)]);
+    let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
+    assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
+}

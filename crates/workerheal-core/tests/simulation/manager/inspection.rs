@@ -82,7 +82,7 @@ impl Manager {
             active,
             has_job: unit.job().is_some(),
             up_for: unit.active_enter().filter(|_| is_up).map(|since| now - since),
-            skipped: false,
+            skipped: None,
             down_for: unit.inactive_enter().filter(|_| is_down).map(|since| now - since),
             at: now,
             began: unit.inactive_exit(),
