@@ -7,7 +7,7 @@ use super::{Host, Service};
 /// A step. Displays as a line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Copy the file that describes the service, before it is overwritten.
+    /// Copy the file that describes the service, before it is overwritten or removed.
     Keep {
         /// Its path.
         path: PathBuf,
@@ -76,9 +76,7 @@ pub(super) fn install<H: Host>(seen: Seen, host: &H) -> Vec<Step> {
     let more: Vec<Step> = host.service().outdated().cloned().map(Step::WriteMore).collect();
     let writes_unit = seen.file != Installed::Same;
     let writes = writes_unit || !more.is_empty();
-    if seen.file == Installed::Foreign {
-        steps.push(Step::Keep { path: file.clone(), copy: host.service().copy() });
-    }
+    steps.extend(keep(seen, host));
     if writes_unit {
         steps.push(Step::Write { path: file.clone(), runs: program.clone() });
     }
@@ -100,6 +98,7 @@ pub(super) fn uninstall<H: Host>(seen: Seen, host: &H, leftovers: &[PathBuf]) ->
     let mut steps = Vec::new();
     steps.extend(seen.up.then_some(Step::Stop));
     steps.extend((seen.enabled && seen.file != Installed::Missing).then_some(Step::Disable));
+    steps.extend(keep(seen, host));
     let files = std::iter::once(file).chain(more.iter().map(|(path, _)| path)).filter(|path| path.exists());
     let removals: Vec<Step> = files.cloned().map(Step::Remove).collect();
     if !removals.is_empty() {
@@ -108,4 +107,11 @@ pub(super) fn uninstall<H: Host>(seen: Seen, host: &H, leftovers: &[PathBuf]) ->
     }
     steps.extend(leftovers.iter().cloned().map(Step::Remove));
     steps
+}
+
+/// The step that saves a file which `install` has not written.
+fn keep<H: Host>(seen: Seen, host: &H) -> Option<Step> {
+    let Service { file, .. } = host.service();
+    let copy = || Step::Keep { path: file.clone(), copy: host.service().copy() };
+    (seen.file == Installed::Foreign).then(copy)
 }

@@ -169,6 +169,21 @@ fn a_file_that_install_did_not_write_is_kept_beside_the_new_one() {
 }
 
 #[test]
+fn uninstall_keeps_a_copy_of_a_file_that_install_did_not_write() {
+    let world = bare();
+    let by_hand = "[Service]\nExecStart=/usr/bin/env workerheal daemon\n";
+    world.write_file(UNIT, by_hand);
+    let ran = world.run(&["uninstall"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let unit = world.home().join(UNIT);
+    assert!(!unit.exists(), "{ran:?}");
+    assert_eq!(fs::read_to_string(unit.with_file_name("workerheal.service.bak")).unwrap(), by_hand);
+    // What install has written is not kept.
+    assert_eq!((world.run(&["install"]).status, world.run(&["uninstall"]).status), (0, 0));
+    assert!(!unit.with_file_name("workerheal.service.bak2").exists());
+}
+
+#[test]
 fn uninstall_removes_the_service_and_its_files_only_on_request() {
     let world = bare();
     world.workers([QUEUE]);
