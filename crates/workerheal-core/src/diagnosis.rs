@@ -314,4 +314,28 @@ mod tests {
         }
         assert_eq!("sick".parse::<State>(), Err(UnknownState));
     }
+
+    #[test]
+    fn a_reason_that_is_reported_again_is_another_only_if_the_user_can_tell() {
+        let timer = |name: &str, active| Refusal::LeftToTrigger(TriggerUnit { name: name.into(), active });
+        let parent =
+            |name: &str, active| Refusal::ParentDown(Parent { name: name.into(), active, ..Parent::default() });
+        let stuck = |active, seconds| Refusal::Stuck(active, Duration::from_secs(seconds));
+        let (failed, inactive, active) = (ActiveState::Failed, ActiveState::Inactive, ActiveState::Active);
+        for (this, that, are_alike) in [
+            (Refusal::CrashLooping(6), Refusal::CrashLooping(7), true),
+            (parent("a.service", failed), parent("a.service", inactive), true),
+            (parent("a.service", failed), parent("b.service", failed), false),
+            (stuck(ActiveState::Activating, 1), stuck(ActiveState::Activating, 2), true),
+            (stuck(ActiveState::Activating, 1), stuck(ActiveState::Deactivating, 1), false),
+            (timer("a.timer", active), timer("a.timer", ActiveState::Reloading), true),
+            (timer("a.timer", active), timer("a.timer", failed), false),
+            (timer("a.timer", active), timer("b.timer", active), false),
+            (Refusal::StopUnknown("one".into()), Refusal::StopUnknown("other".into()), true),
+            (Refusal::Disabled, Refusal::Masked, false),
+        ] {
+            assert_eq!(this.is_alike(&that), are_alike, "{this} / {that}");
+            assert!(this.is_alike(&this));
+        }
+    }
 }

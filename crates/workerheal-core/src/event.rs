@@ -263,6 +263,21 @@ fn rounded(wait: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_as_precise_as_it_is_short() {
+        for (milliseconds, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1.0s"),
+            (9_949, "9.9s"),
+            (10_000, "10s"),
+            (10_500, "11s"),
+            (256_400, "4m 16s"),
+        ] {
+            assert_eq!(rounded(Duration::from_millis(milliseconds)), text);
+        }
+    }
     use serde_json::json;
 
     fn worker() -> UnhealthyWorker {

@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_older_than_a_day_takes_no_memory() {
+        let events: Vec<_> = (0..50).map(|number| ("queue", Phase::Detected, 2000 - number, None)).collect();
+        let with_recent =
+            [&events[..], &[("queue", Phase::Healed, 3, None), ("vite", Phase::Detected, 2, None)]].concat();
+        let tally = tally(&with_recent);
+        assert_eq!(tally.counted.len(), 2, "{:?}", tally.counted);
+    }
+
+    #[test]
     fn failures_of_the_last_24_hours_are_counted() {
         use Phase::{Detected, Failed, GaveUp, Healed, Held, Recovered, Starting, Stopped};
         // Failed yesterday and healed today; failed and came back twice; down with attempts to come; given up, and failed

@@ -129,4 +129,28 @@ mod tests {
             assert_eq!(policy.probes_any(registry), expected, "{policy:?}");
         }
     }
+
+    #[test]
+    fn a_configured_probe_comes_before_the_frameworks_and_either_can_be_switched_off() {
+        let site = Site { framework: "laravel".to_owned(), ..Site::new("shop", "/srv/shop") };
+        let files = [("vite".to_owned(), "public/hot".into())].into_iter().collect();
+        let registry = [site].into_iter().collect::<Registry>();
+        let registry = registry.with_health([("laravel".to_owned(), files)].into_iter().collect());
+        let worker = Worker { site: "shop".into(), name: "vite".into(), worktree: None };
+        let defined = Probe::UrlFileWithin("public/hot".into());
+        let configured = Probe::Tcp("localhost:5173".into());
+        let all_but = |name: &str| DefinedProbes::AllBut([name.to_owned()].into());
+        for (probe, defined_probes, expected) in [
+            (None, DefinedProbes::default(), Some(&defined)),
+            (None, all_but("other"), Some(&defined)),
+            (None, all_but("vite"), None),
+            (None, DefinedProbes::Off, None),
+            (Some(&configured), DefinedProbes::default(), Some(&configured)),
+            (Some(&configured), DefinedProbes::Off, Some(&configured)),
+        ] {
+            let probes = probe.map(|probe| ("vite".to_owned(), probe.clone())).into_iter().collect();
+            let policy = Policy { probes, defined_probes, ..Policy::default() };
+            assert_eq!(policy.probe_of(&registry, &worker).as_ref(), expected, "{policy:?}");
+        }
+    }
 }

@@ -198,6 +198,24 @@ mod tests {
         assert_eq!(selected("lerd-queue-shop.service").unwrap(), ["lerd-queue-shop"]);
         assert_eq!(selected("myapp/vite").unwrap(), ["lerd-vite-myapp"]);
         assert_eq!(selected("myapp").unwrap(), ["lerd-queue-myapp", "lerd-vite-myapp"]);
+        let site = "s".repeat(MAX_TARGET_BYTES);
+        let worker = Worker { site: site.clone(), name: "queue".into(), worktree: None };
+        assert_eq!(find(&site, &[(UnitName::parse("lerd-queue-s").unwrap(), worker)]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_worker_is_named_itself_by_its_unit_or_with_its_site_and_not_by_a_site_alone() {
+        let workers = workers();
+        let (unit, worker) = &workers[0];
+        for (target, is_named) in [
+            ("lerd-queue-myapp", true),
+            ("myapp/queue", true),
+            ("myapp", false),
+            ("shop", false),
+            ("myapp/vite", false),
+        ] {
+            assert_eq!(names_itself(&[target.to_owned()], unit, worker), is_named, "{target}");
+        }
     }
 
     #[test]
@@ -234,6 +252,9 @@ mod tests {
         }
         let error = selected("myap/queue").unwrap_err().to_string();
         assert_eq!(error, r#"no worker named "myap/queue"; did you mean "myapp/queue"?"#);
+        // At least half of the name has to match.
+        assert_eq!(nearest("shxx", &workers()), None);
+        assert_eq!(nearest("shox", &workers()).as_deref(), Some("shop"));
     }
 
     #[test]
@@ -274,5 +295,12 @@ mod tests {
             // Comparing everything would take minutes.
             assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
         }
+        // The limit counts pairs of characters: what comes after it in the alphabet is not suggested.
+        let mut some = crowd[..200].to_vec();
+        let last = Worker { site: String::new(), name: String::new(), worktree: None };
+        let name = format!("{}z", "u".repeat(110));
+        some.push((UnitName::parse(&name).unwrap(), last));
+        assert_eq!(nearest(&"u".repeat(MAX_SUGGESTED_BYTES), &some), None);
+        assert_eq!(nearest(&"u".repeat(MAX_SUGGESTED_BYTES), &some[199..]), Some(name));
     }
 }

@@ -117,3 +117,16 @@ pub mod milliseconds {
         Ok(number.map(Duration::from_millis))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_moment_is_a_whole_second() {
+        let last = Timestamp::from_origin(Duration::MAX);
+        assert_eq!(last.since_origin().subsec_nanos(), 0);
+        assert!(last > Timestamp::from_origin(Duration::from_secs(500 * 365 * 24 * 3600)));
+        assert_eq!(Timestamp::from_origin(last.since_origin()), last);
+    }
+}

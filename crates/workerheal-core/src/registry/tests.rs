@@ -43,6 +43,18 @@ fn the_first_errors_are_reported_and_all_are_counted() {
 }
 
 #[test]
+fn entries_list_what_can_be_used_and_the_first_error() {
+    let mut entries = entries(&[("shop", 1), ("api", 2)]);
+    assert_eq!(entries.sites().iter().map(|site| &*site.name).collect::<Vec<_>>(), ["shop", "api"]);
+    assert_eq!(entries.first_error(), None);
+    for message in ["no name", "no path"] {
+        entries.add_unusable(ParseError::whole(message, None), None);
+    }
+    assert_eq!(entries.first_error().map(|error| &*error.message), Some("no name"));
+    assert_eq!(entries.sites().len(), 2);
+}
+
+#[test]
 fn the_number_of_workers_in_all_lists_is_limited() {
     let named = |count: usize| (0..count).map(|number| number.to_string()).collect::<BTreeSet<_>>();
     let with = |paused: usize| {
@@ -88,6 +100,9 @@ fn moved_or_skipped_entries_make_no_other_registry_but_are_written_otherwise() {
     with_error.add_unusable(ParseError::whole("no name", None), None);
     let with_error = Registry::new(with_error).unwrap();
     assert!(written == with_error && !written.is_written_like(&with_error));
+    let mut with_name = entries(&[("shop", 1)]);
+    with_name.add_unusable(ParseError::whole("no path", None), Some("api".to_owned()));
+    assert!(written != Registry::new(with_name).unwrap(), "units of that name are claimed");
 }
 
 #[test]

@@ -330,6 +330,7 @@ mod tests {
         assert_eq!(short, full);
         assert_eq!(full.as_str(), "lerd-queue-myapp.service");
         assert_eq!(full.to_string(), "lerd-queue-myapp");
+        assert!(full == "lerd-queue-myapp" && full != "lerd-queue-shop");
     }
 
     #[test]

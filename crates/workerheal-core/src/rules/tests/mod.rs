@@ -187,6 +187,22 @@ fn a_failed_oneshot_is_started_by_name_and_otherwise_left_to_its_trigger() {
 }
 
 #[test]
+fn an_instance_that_serves_one_connection_is_left_to_its_socket() {
+    let context = Context::default();
+    let worker = Worker { site: String::new(), name: "app".into(), worktree: None };
+    for (unit, socket, expected) in [
+        ("app@1", "app.socket", Verdict::Held(Refusal::LeftToTrigger(waiting("app.socket")))),
+        ("app@1", "other.socket", Verdict::Start),
+        ("app", "app.socket", Verdict::Start),
+    ] {
+        let unit = UnitName::parse(unit).unwrap();
+        let seen = Inspection { triggers: vec![waiting(socket)], ..crashed() };
+        let case = Case { context: &context, unit: &unit, worker: &worker, seen: &seen, history: unknown() };
+        assert_eq!(case.judge(), is(State::Failed, expected), "{unit} and {socket}");
+    }
+}
+
+#[test]
 fn without_its_directory_a_worker_is_an_orphan() {
     let gone = Inspection { directory_gone: true, working_directory: Some("/srv/gone".into()), ..crashed() };
     let held = Verdict::Held(Refusal::DirectoryGone("/srv/gone".into()));
