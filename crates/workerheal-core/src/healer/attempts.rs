@@ -36,7 +36,7 @@ impl Healer {
         incident.scheduled = None;
         incident.answered = false;
         (incident.attempt_under_way, incident.stop_asked, incident.stop_took_effect) = (true, false, false);
-        incident.restarted = false;
+        (incident.restarted, incident.job_done_while_frozen) = (false, false);
         if start.restart {
             incident.suspected = Some(State::Unreachable);
         } else if incident.suspected == Some(State::Unreachable) {

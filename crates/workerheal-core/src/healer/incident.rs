@@ -141,6 +141,8 @@ pub(super) struct Incident {
     pub stop_asked: bool,
     /// That stop has taken it down.
     pub stop_took_effect: bool,
+    /// During our start, another client's job was done while decisions were suspended.
+    pub job_done_while_frozen: bool,
     /// Another client stopped it during the proof. If it comes up again, that is a restart of theirs.
     pub restarted: bool,
     /// That its failure was cleared has been handled.
@@ -204,6 +206,7 @@ impl Incident {
             attempt_under_way: false,
             unreported_failure: false,
             stop_asked: false,
+            job_done_while_frozen: false,
             stop_took_effect: false,
             restarted: false,
             cleared_seen: false,

@@ -182,6 +182,9 @@ impl Healer {
         unit.job_done = Some(now);
         if self.frozen {
             // The list that ends the uncertainty shows whether it came up with that job.
+            if let Some(incident) = self.incidents.get_mut(name).filter(|it| it.phase == Phase::Starting) {
+                incident.job_done_while_frozen = true;
+            }
             return;
         }
         // An inspection shows whether it has been down since before that. (One that is under way takes this into

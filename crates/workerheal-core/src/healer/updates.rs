@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::incident::Phase;
+use super::incident::{Incident, Phase};
 use super::locate::Unlocated;
 use super::unit::Unit;
 use super::{Action, Healer, Timestamp};
@@ -58,13 +58,15 @@ impl Healer {
 
     /// A stop that ended while signals were ignored, and before our start of the same worker began.
     fn obey_stops_of_starting(&mut self) {
-        let is_overtaken = |name: &UnitName| {
-            self.stop_was_signalled_since_the_inspection(name)
-                && self.units.get(name).is_some_and(|unit| unit.active.is_down())
+        let is_overtaken = |name: &UnitName, incident: &Incident| match self.units.get(name).map(|unit| unit.active) {
+            Some(ActiveState::Inactive | ActiveState::Failed) => self.stop_was_signalled_since_the_inspection(name),
+            // Had the other job been a start, it would be up by now, and ours would have ended.
+            Some(ActiveState::Activating) => incident.job_done_while_frozen,
+            _ => false,
         };
         let starting = self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::Starting);
         let overtaken: Vec<UnitName> =
-            starting.map(|(name, _)| name).filter(|name| is_overtaken(name)).cloned().collect();
+            starting.filter(|(name, incident)| is_overtaken(name, incident)).map(|(name, _)| name.clone()).collect();
         for name in overtaken {
             self.stop_overtaken(&name);
         }

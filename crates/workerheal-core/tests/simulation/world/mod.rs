@@ -310,7 +310,15 @@ impl World {
                 } else {
                     Ok(seen)
                 };
-                self.send(Message::Fact(Fact::Inspected(self.names[unit].clone(), id, result)));
+                let answer = Message::Fact(Fact::Inspected(self.names[unit].clone(), id, result));
+                // One of several calls, or a search in the journal: signals of what happens meanwhile come first.
+                match self.chance.u8(..10) {
+                    0 => {
+                        let at = self.now + Duration::from_millis(self.chance.u64(1..100));
+                        self.send_at(at, answer);
+                    }
+                    _ => self.send(answer),
+                }
             }
             Message::Stop(unit) => {
                 // If signals are lost or seconds late, the others can look like those of a stop.
