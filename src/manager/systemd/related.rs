@@ -215,14 +215,17 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
     Ok(parent)
 }
 
-/// Whether it is a oneshot that has run, and has succeeded.
+/// Whether it is a oneshot that has run, has succeeded, and is down since by itself. One with `RemainAfterExit=` stays up
+/// until it is stopped.
 async fn has_finished(connection: &ManagerConnection, service: &str) -> Result<bool, ManagerError> {
-    let (kind, result, began) = tokio::try_join!(
+    let (kind, remains, result, began) = tokio::try_join!(
         connection.property(service, wire::SERVICE, "Type"),
+        connection.property(service, wire::SERVICE, "RemainAfterExit"),
         connection.property(service, wire::SERVICE, "Result"),
         connection.moment(service, "InactiveExitTimestampMonotonic"),
     )?;
-    Ok(text(&kind) == "oneshot" && text(&result) == "success" && began.is_some_and(|began| began > Duration::ZERO))
+    let has_run = began.is_some_and(|began| began > Duration::ZERO);
+    Ok(text(&kind) == "oneshot" && !flag(&remains) && text(&result) == "success" && has_run)
 }
 
 /// The basic targets are up whenever the manager is: they are never stopped, and starting them does no harm.

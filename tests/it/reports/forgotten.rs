@@ -115,6 +115,29 @@ fn a_worker_that_requires_a_failed_oneshot_is_held_by_it() {
     events.wait("healed", "app-m");
 }
 
+/// The usual unit for `docker compose up -d`, tunnels and networks: it stays up until it is stopped.
+#[test]
+fn workers_of_a_oneshot_that_remains_after_its_exit_stay_down_while_that_is_stopped() {
+    let world = world();
+    world.write_unit("stack.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=true\n");
+    run(&world, "app-r", "Requires=stack.service\nAfter=stack.service", LIVES);
+    run(&world, "app-b", "BindsTo=stack.service\nAfter=stack.service", LIVES);
+    let mut events = world.start_daemon();
+    world.control(&["stop", "stack"]);
+    for worker in ["app-r", "app-b"] {
+        is_held_by(&world, worker, "stack.service");
+    }
+    pass_time(&world, &mut events, 2);
+    for worker in ["app-r", "app-b"] {
+        assert_none_of(&world, worker, &["starting"]);
+    }
+    assert_eq!(world.show("stack.service", "ActiveState"), "inactive");
+    world.control(&["start", "stack"]);
+    for worker in ["app-r", "app-b"] {
+        world.wait_for_state(&service_of(worker), "active", SOON);
+    }
+}
+
 /// A worker that fails for each of its clients until systemd gives up its socket; the cause is fixed.
 fn world_with_a_failed_socket() -> World {
     let world = world();

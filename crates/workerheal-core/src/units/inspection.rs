@@ -62,7 +62,8 @@ pub struct Parent {
     pub since: Option<Duration>,
     /// When it last went down, by the same clock; `None` if it is not down.
     pub down: Option<Duration>,
-    /// Whether it is a oneshot that has finished. It need not be up, and a start of the worker would run it again.
+    /// Whether it is a oneshot that has finished, and is down since by itself. It need not be up, and a start of the worker
+    /// would run it again.
     pub finished: bool,
     /// Whether the manager stops it when no unit needs it (`StopWhenUnneeded=`), if it is down or being stopped.
     pub stops_when_unneeded: bool,

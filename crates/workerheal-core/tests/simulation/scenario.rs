@@ -150,8 +150,10 @@ impl Family {
             Self::Migration => {
                 specs[HELPER].kind = Type::Oneshot;
                 specs[HELPER].restart = Restart::No;
+                specs[HELPER].remain_after_exit = chance.bool();
+                let bond = if specs[HELPER].remain_after_exit { Bond::BindsTo } else { Bond::Requires };
                 specs[ONE].parents = vec![line(HELPER, Bond::Requires, true)];
-                specs[TWO].parents = vec![line(HELPER, Bond::Requires, true)];
+                specs[TWO].parents = vec![line(HELPER, bond, true)];
             }
             Self::Pool => {
                 specs[HELPER].stop_when_unneeded = true;

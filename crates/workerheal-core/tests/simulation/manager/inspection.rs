@@ -185,7 +185,7 @@ impl Manager {
             left,
             since: unit.active_enter().filter(|_| with_history && active.is_up()),
             finished: active == ActiveState::Inactive
-                && spec.kind == Type::Oneshot
+                && spec.ends_done()
                 && unit.result() == crate::model::ServiceResult::Success
                 && unit.inactive_exit().is_some(),
             stops_when_unneeded: (is_down || stopping) && spec.stop_when_unneeded,

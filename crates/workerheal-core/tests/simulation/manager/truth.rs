@@ -186,7 +186,7 @@ impl Manager {
             parent_down: unit.spec().parents.iter().filter(|it| is_need(it.bond)).any(|it| {
                 let parent = self.model.unit(it.parent);
                 let is_left = parent.spec().stop_when_unneeded && parent.active() == ActiveState::Inactive;
-                let is_done = parent.spec().kind == Type::Oneshot && parent.active() == ActiveState::Inactive;
+                let is_done = parent.spec().ends_done() && parent.active() == ActiveState::Inactive;
                 !up(it.parent) && !is_left && !is_done
             }),
             partner_up: self.partners(index).any(|it| self.model.unit(it).active().is_up()),
@@ -285,7 +285,7 @@ impl Manager {
         let parent_is_fine = |it: UnitId| {
             let parent = self.model.unit(it);
             let is_done =
-                parent.spec().kind == Type::Oneshot && parent.result() == crate::model::ServiceResult::Success;
+                parent.spec().ends_done() && parent.result() == crate::model::ServiceResult::Success;
             let is_left = parent.spec().stop_when_unneeded
                 && !self.truth[it.0].stopped
                 && unit.active() == ActiveState::Failed

@@ -194,6 +194,11 @@ impl Spec {
         exit.is_clean(self.kind) || self.success_exit.contains(&exit)
     }
 
+    /// Whether its work is done once it is down: a oneshot without `RemainAfterExit=`.
+    pub fn ends_done(&self) -> bool {
+        self.kind == Type::Oneshot && !self.remain_after_exit
+    }
+
     /// systemd refuses to load a oneshot that is restarted after success ("Service has Restart= set to either always
     /// or on-success, which isn't allowed for Type=oneshot services").
     pub(super) fn is_valid(&self) -> bool {
