@@ -257,6 +257,14 @@ pub enum Unrecoverable {
     NotByHand,
 }
 
+impl Unrecoverable {
+    /// Whether the unit can be started once its file is another.
+    #[must_use]
+    pub fn is_of_its_file(&self) -> bool {
+        matches!(self, Self::NotFound | Self::BadSetting | Self::Unreadable)
+    }
+}
+
 /// Whether `unit` waits for `other`, directly or through other workers that wait. `held_for` returns what a worker is held
 /// for.
 pub(crate) fn waits_for<'a>(unit: &str, other: &str, held_for: impl Fn(&str) -> Option<&'a Refusal>) -> bool {

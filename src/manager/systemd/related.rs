@@ -187,6 +187,7 @@ async fn parent(connection: &ManagerConnection, seen: Line, with_history: bool) 
     let stopping = seen.is_stopping();
     let mut parent = Parent {
         name: seen.name,
+        load: seen.load,
         active: seen.active,
         stopping,
         left: None,

@@ -266,8 +266,9 @@ impl<'de> Deserialize<'de> for Statuses {
     }
 }
 
-/// The meaning of an error response to `StartUnit`.
-pub(super) fn refused(error_name: &str, text: String) -> Outcome {
+/// The meaning of an error response to `StartUnit` for this unit. Its text names the unit that is to blame: that can be one
+/// that this unit requires.
+pub(super) fn refused(unit: &UnitName, error_name: &str, text: String) -> Outcome {
     // Refused by polkit, or requires a password, which a daemon does not have.
     const FORBIDDEN: [&str; 2] =
         ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"];
@@ -277,6 +278,9 @@ pub(super) fn refused(error_name: &str, text: String) -> Outcome {
     }
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
+        Some("UnitMasked" | "NoSuchUnit" | "BadUnitSetting" | "LoadFailed") if !text.contains(unit.as_str()) => {
+            Outcome::NotStarted(text)
+        }
         Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),
         Some("NoSuchUnit") => Outcome::Impossible(Unrecoverable::NotFound),
         Some("BadUnitSetting") => Outcome::Impossible(Unrecoverable::BadSetting),

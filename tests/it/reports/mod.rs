@@ -15,3 +15,4 @@ mod harm;
 mod stage;
 mod stops;
 mod stuck;
+mod unit_files;

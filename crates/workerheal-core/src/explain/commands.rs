@@ -153,10 +153,16 @@ impl Commands {
     /// Steps for a unit without a file.
     pub(super) fn write_the_file_again(&self) -> String {
         match &self.manager {
-            Manager::Systemd { systemctl, .. } => {
-                format!("write its unit's file again, then: {systemctl} daemon-reload")
-            }
+            Manager::Systemd { .. } => self.reload_after("write its unit's file again"),
             Manager::Launchd(_) => "write its plist again: it is then tried again".to_owned(),
+        }
+    }
+
+    /// A step that changes unit files. A job of launchd needs no others, so this is about systemd only.
+    pub(super) fn reload_after(&self, step: &str) -> String {
+        match &self.manager {
+            Manager::Systemd { systemctl, .. } => format!("{step}, then: {systemctl} daemon-reload"),
+            Manager::Launchd(_) => step.to_owned(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::diagnosis::{PERMIT, Refusal, Trigger, Unrecoverable};
 use crate::pauses::{Pause, Target};
 use crate::rules::{Case, History, Rule, Verdict};
 use crate::text;
-use crate::units::{ActiveState, TriggerUnit};
+use crate::units::{ActiveState, LoadState, Parent, TriggerUnit};
 
 impl Wording<'_> {
     /// Steps that remove all objections, with alternatives where there are any.
@@ -148,6 +148,29 @@ impl Wording<'_> {
         }
     }
 
+    /// For a worker that waits for units that it needs.
+    fn bring_back_parents(&self) -> Vec<String> {
+        let commands = self.commands();
+        let unusable = self.down_parents().filter(|parent| parent.is_unusable());
+        let make_usable = |parent: &Parent| {
+            let name = &parent.name;
+            match parent.load {
+                LoadState::Masked => format!("unmask {name}: {}", commands.unmask(&quoted(name))),
+                LoadState::NotFound => commands.reload_after(&format!("write the file of {name} again")),
+                _ => commands.reload_after(&format!("correct the file of {name}")),
+            }
+        };
+        let mut ways: Vec<String> = unusable.map(make_usable).collect();
+        let is_coming = self.down_parents().all(|it| it.active == ActiveState::Activating && !it.stopping);
+        let down = self.down_parents().map(|parent| quoted(&parent.name)).collect::<Vec<_>>().join(" ");
+        ways.push(if is_coming {
+            format!("wait until what it needs is up; to watch it: {}", commands.status(&down))
+        } else {
+            format!("start what it needs: {}", commands.start(&down))
+        });
+        ways
+    }
+
     /// Removes an objection that `workerheal heal` does not overrule, or any other if needed.
     pub(super) fn remedy(&self, objection: &Verdict) -> Vec<String> {
         let (unit, commands) = (self.unit(), self.commands());
@@ -200,16 +223,7 @@ impl Wording<'_> {
                 Refusal::JobPending => {
                     vec![format!("wait until that job has ended; to watch it: {}", commands.jobs(&unit))]
                 }
-                Refusal::ParentDown(_) => {
-                    let down: Vec<String> = self.down_parents().map(|parent| quoted(&parent.name)).collect();
-                    let is_coming = self.down_parents().all(|it| it.active == ActiveState::Activating && !it.stopping);
-                    let down = down.join(" ");
-                    vec![if is_coming {
-                        format!("wait until what it needs is up; to watch it: {}", commands.status(&down))
-                    } else {
-                        format!("start what it needs: {}", commands.start(&down))
-                    }]
-                }
+                Refusal::ParentDown(_) => self.bring_back_parents(),
                 Refusal::CrashLooping(_) => {
                     vec![
                         "fix the cause of the crashes".to_owned(),

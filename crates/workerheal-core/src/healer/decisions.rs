@@ -109,9 +109,12 @@ impl Healer {
     /// It was left alone and is still down: inspect it from time to time.
     pub(super) fn stays_down(&mut self, now: Timestamp, name: &UnitName) {
         let Some(incident) = self.incidents.get_mut(name) else { return };
-        if std::mem::take(&mut incident.restored) || (incident.run.is_none() && incident.timer.is_none()) {
+        if incident.restored || (incident.run.is_none() && incident.timer.is_none()) {
             self.set_timer(name, Some(now + RECHECK_INTERVAL));
             self.recheck(name);
+            if let Some(incident) = self.incidents.get_mut(name) {
+                incident.restored = false;
+            }
         } else if incident.timer.is_none() && !incident.inspections.is_open(Purpose::Recheck) {
             self.set_timer(name, Some(now + RECHECK_INTERVAL));
         }

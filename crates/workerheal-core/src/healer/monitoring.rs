@@ -176,7 +176,8 @@ impl Healer {
         else {
             return;
         };
-        let stop = incident.phase == Phase::Stopped && !incident.stop_is_certain;
+        // What an earlier daemon knew of a stop may be older than the manager.
+        let stop = incident.phase == Phase::Stopped && (!incident.stop_is_certain || incident.restored);
         self.inspect(name, Purpose::Recheck, Detail { file: true, stop, ..Detail::default() });
     }
 
@@ -234,6 +235,14 @@ impl Healer {
         // inspection the journal has been written.
         self.note_stopped_group(now, name, &seen);
         let Some(incident) = self.incidents.get_mut(name) else { return };
+        let is_of_earlier_manager = seen.never_ran() && incident.run.as_ref().is_some_and(|run| !run.is_empty());
+        if incident.phase == Phase::Stopped
+            && is_of_earlier_manager
+            && seen.stop == Some(StopEvidence::KeptFromStarting)
+        {
+            // It was stopped before the last login, which has requested its start.
+            return self.kept_from_starting(now, name);
+        }
         let down_for = seen.down_for.unwrap_or(Duration::MAX);
         let was_signalled =
             self.units.get(name).and_then(|unit| unit.job_done).is_some_and(|at| now.from_now(at) <= down_for);
@@ -269,8 +278,8 @@ impl Healer {
             _ => incident.suspected,
         };
         let may_act = match condition {
-            // Started since, and gone down with another unit, perhaps.
-            Some(UnitCondition::Down) => another_run,
+            // Started since, and gone down with another unit, perhaps; or given up for its file, which is back.
+            Some(UnitCondition::Down) => another_run || another_file,
             Some(_) => another_run || another_file || no_stop,
             None => false,
         };

@@ -328,6 +328,10 @@ impl Healer {
             }
             Outcome::Impossible(why) => {
                 self.emit(name, EventPhase::Failed, |event| event.error = why.to_string());
+                if let Some(incident) = self.incidents.get_mut(name).filter(|_| why.is_of_its_file()) {
+                    // The inspection before the start saw another one.
+                    incident.definition = None;
+                }
                 self.give_up(now, name, &why.to_string());
             }
         }

@@ -27,14 +27,15 @@ impl Case<'_> {
     #[must_use]
     pub fn start(&self) -> Start {
         let seen = self.seen;
-        let runs_again = seen.parents.iter().any(|parent| parent.finished && !parent.is_up());
+        let cannot_come_along = |parent: &Parent| parent.is_unusable() || (parent.finished && !parent.is_up());
+        let without_parents = seen.parents.iter().any(cannot_come_along);
         let unneeded = seen.parents.iter().filter(|parent| !parent.is_up() && self.brings_back(parent));
         let unneeded = unneeded.map(|parent| parent.name.clone());
         Start {
             unit: self.unit.clone(),
             restart: seen.active.is_up(),
             // A conflicting unit may come up between the inspection and the start.
-            alone: runs_again || !seen.pulls_in.is_empty() || seen.has_conflicts,
+            alone: without_parents || !seen.pulls_in.is_empty() || seen.has_conflicts,
             first: seen.failed_triggers().map(str::to_owned).chain(unneeded).collect(),
             clearable: seen.clearable,
         }

@@ -52,6 +52,9 @@ impl Deactivation {
 pub struct Parent {
     /// Full name, of any unit type.
     pub name: String,
+    /// Whether its file could be read. While it could not, the manager refuses each start that includes it, although it
+    /// may be up.
+    pub load: LoadState,
     /// Where it is in its life cycle.
     pub active: ActiveState,
     /// Whether a stop is queued or under way for it.
@@ -148,11 +151,22 @@ impl Parent {
         self.active.is_up() && !self.stopping
     }
 
+    /// Whether the manager cannot start it.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        matches!(self.load, LoadState::NotFound | LoadState::BadSetting | LoadState::Error | LoadState::Masked)
+    }
+
     /// How it is, as a clause: `has failed`, `is down`.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match self.active {
             _ if self.stopping => "is being stopped",
+            ActiveState::Failed | ActiveState::Inactive if self.is_unusable() => match self.load {
+                LoadState::Masked => "is masked",
+                LoadState::NotFound => "has no file",
+                _ => "has a file that cannot be used",
+            },
             ActiveState::Failed => "has failed",
             ActiveState::Inactive => "is down",
             ActiveState::Activating => "is on its way up",

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use workerheal_core::diagnosis::Unrecoverable;
 use workerheal_core::event::{Event, Phase};
 use workerheal_core::policy::Policy;
 
@@ -356,7 +357,10 @@ impl Laws {
     /// Whether a worker that could be healed has been forgotten.
     pub fn healable(&mut self, now: Duration, unit: usize, healable: bool, policy: &Policy) -> Result<(), Breach> {
         let record = &mut self.units[unit];
-        if !healable || record.starting || record.gave_up {
+        // What can be healed has a file that can be used, whatever was wrong with that when it was given up.
+        let of_its_file = [Unrecoverable::NotFound, Unrecoverable::BadSetting, Unrecoverable::Unreadable];
+        let is_of_its_file = || of_its_file.iter().any(|why| why.to_string() == record.given_up_for);
+        if !healable || record.starting || (record.gave_up && !is_of_its_file()) {
             record.healable_since = None;
             return Ok(());
         }

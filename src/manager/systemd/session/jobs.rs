@@ -104,7 +104,7 @@ impl Following {
             let header = message.header();
             let name = header.error_name().map(zbus::names::ErrorName::as_str).unwrap_or_default();
             let text = message.body().deserialize::<&str>().unwrap_or("no reason given").to_owned();
-            session.finished(starting.unit().clone(), wire::refused(name, text));
+            session.finished(starting.unit().clone(), wire::refused(starting.unit(), name, text));
             return;
         }
         match message.body().deserialize::<zbus::ObjectPath<'_>>() {

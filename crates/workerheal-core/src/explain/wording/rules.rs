@@ -14,7 +14,9 @@ impl Wording<'_> {
         let down: Vec<&str> = self.down_parents().map(|parent| parent.name.as_str()).collect();
         match (&seen.displaced_by, down.as_slice()) {
             (Some(other), _) => format!("it gave way to {other}, which was started and conflicts with it"),
-            (None, []) if seen.parents.is_empty() => "it gave way to a unit that conflicts with it".to_owned(),
+            (None, []) if seen.parents.is_empty() && seen.has_conflicts => {
+                "it gave way to a unit that conflicts with it".to_owned()
+            }
             (None, []) => "what it needs went down, and took it along".to_owned(),
             (None, names) => format!("{} went down, and took it along", names.join(", ")),
         }

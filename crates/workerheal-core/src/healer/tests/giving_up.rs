@@ -33,9 +33,22 @@ fn an_unrecoverable_worker_is_given_up_at_once() {
         assert_eq!(actions, ["detected queue: failed".to_owned(), format!("gave-up queue: {reason}")]);
         assert!(harness.after(3600 * SECOND).is_empty());
     }
-    let mut harness = Harness::with_starting_queue();
-    let actions = harness.ends("queue", Outcome::Impossible(Unrecoverable::NotFound));
-    assert_eq!(actions[1], "gave-up queue #1: the unit has no file any more");
+}
+
+#[test]
+fn a_worker_whose_file_was_gone_at_its_start_is_tried_again_once_the_same_file_is_back() {
+    for active in [ActiveState::Failed, ActiveState::Inactive] {
+        let mut harness = Harness::with_starting_queue();
+        let actions = harness.ends("queue", Outcome::Impossible(Unrecoverable::NotFound));
+        assert_eq!(actions[1], "gave-up queue #1: the unit has no file any more");
+        harness.goes("queue", active);
+        let no_file = Some(UnitFile { enabled: false, definition: 2, ..ENABLED });
+        let gone = Inspection { active, load: LoadState::NotFound, file: no_file, ..crashed() };
+        assert_eq!(harness.rechecked("queue", gone), [""; 0]);
+        harness.list(&[("queue", active)]);
+        let actions = harness.rechecked("queue", Inspection { active, ..crashed() });
+        assert!(actions.iter().any(|action| action.starts_with("inspect queue")), "{active}: {actions:?}");
+    }
 }
 
 /// A healer that has given up on `queue`.

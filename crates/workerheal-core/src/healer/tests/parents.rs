@@ -470,3 +470,43 @@ fn a_worker_that_gave_way_while_it_waited_for_an_automatic_restart_comes_back_to
     let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
     assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
 }
+
+#[test]
+fn a_stop_before_the_last_login_does_not_outlast_a_start_that_the_login_requested() {
+    let mut before = Harness::with_healthy_queue();
+    before.goes_with_job("queue", ActiveState::Deactivating);
+    before.goes("queue", ActiveState::Inactive);
+    let run = |run: &str| Some(run.to_owned());
+    let stopped = Inspection {
+        active: ActiveState::Inactive,
+        stop: Some(StopEvidence::Requested),
+        run: run("before"),
+        file: Some(ENABLED),
+        ..crashed()
+    };
+    before.shows("queue", stopped.clone());
+    // The login's manager knows of no run.
+    let kept = Inspection {
+        stop: Some(StopEvidence::KeptFromStarting),
+        deactivation: None,
+        began: None,
+        run: run(""),
+        parents: vec![fpm(ActiveState::Failed, false)],
+        ..stopped
+    };
+    for (seen, is_superseded) in [
+        (kept.clone(), true),
+        (Inspection { run: run("before"), ..kept.clone() }, false),
+        (Inspection { stop: Some(StopEvidence::NotRequested), ..kept.clone() }, false),
+    ] {
+        let mut harness = Harness::new();
+        harness.healer.restore(before.healer.saved_state());
+        assert_eq!(harness.list(&[("queue", ActiveState::Inactive)]), [""; 0]);
+        let expected: &[&str] = if is_superseded { &["inspect queue and its stop"] } else { &[] };
+        assert_eq!(harness.rechecked("queue", seen), expected);
+        if is_superseded {
+            let actions = harness.shows("queue", kept.clone());
+            assert!(actions.iter().any(|it| it.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
+        }
+    }
+}

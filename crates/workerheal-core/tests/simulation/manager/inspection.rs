@@ -96,7 +96,8 @@ impl Manager {
             file: (detail.file && !unit.is_masked()).then(|| UnitFile {
                 enabled: unit.is_enabled(),
                 on_demand: !triggers.is_empty(),
-                definition: unit.definition(),
+                // The lowest bit stands for a file that cannot be used: no two definitions differ in that alone.
+                definition: 2 * unit.definition(),
             }),
             run: (detail.file || detail.stop).then(|| self.run_of(unit)),
             restarts: (detail.restarts || unit.is_auto_restart())
@@ -180,6 +181,7 @@ impl Manager {
         };
         Parent {
             name: scenario::full_name(parent.0, &self.specs[parent.0]),
+            load: load(unit.load()),
             active: state(active),
             stopping,
             left,

@@ -118,6 +118,11 @@ impl Manager {
                 None
             }
             Err(refused) => Some(match refused {
+                Refused::Masked | Refused::NotFound | Refused::BadSetting
+                    if self.model.unit(unit).load() == LoadState::Loaded =>
+                {
+                    Outcome::NotStarted("a unit that it needs cannot be loaded".to_owned())
+                }
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Unrecoverable::NotFound),
                 Refused::BadSetting => Outcome::Impossible(Unrecoverable::BadSetting),

@@ -284,8 +284,7 @@ impl Manager {
         };
         let parent_is_fine = |it: UnitId| {
             let parent = self.model.unit(it);
-            let is_done =
-                parent.spec().ends_done() && parent.result() == crate::model::ServiceResult::Success;
+            let is_done = parent.spec().ends_done() && parent.result() == crate::model::ServiceResult::Success;
             let is_left = parent.spec().stop_when_unneeded
                 && !self.truth[it.0].stopped
                 && unit.active() == ActiveState::Failed
