@@ -159,9 +159,11 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
             definition: agent.definition,
         }),
         run: (detail.file || detail.stop).then(|| job.and_then(run).unwrap_or_default()),
-        restarts: job
-            .filter(|_| detail.restarts || life_cycle.auto_restart)
-            .map(|job| Restarts { count: job.runs.saturating_sub(1), last_run: watched.last_run }),
+        restarts: job.filter(|_| detail.restarts || life_cycle.auto_restart).map(|job| Restarts {
+            count: job.runs.saturating_sub(1),
+            last_run: watched.last_run,
+            status: 0,
+        }),
         auto_restart: life_cycle.auto_restart,
         pulls_in: Vec::new(),
         conflicts: Vec::new(),

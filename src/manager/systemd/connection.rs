@@ -224,13 +224,15 @@ impl ManagerConnection {
 
     /// How often systemd has restarted a unit, and how long its last run was up.
     pub async fn restarts(&self, unit: &str) -> Result<Restarts, ManagerError> {
-        let (count, up, down) = tokio::try_join!(
+        let (count, status, up, down) = tokio::try_join!(
             self.property(unit, wire::SERVICE, "NRestarts"),
+            self.property(unit, wire::SERVICE, "ExecMainStatus"),
             self.moment(unit, "ActiveEnterTimestampMonotonic"),
             self.moment(unit, "ActiveExitTimestampMonotonic"),
         )?;
         let last_run = down.zip(up).and_then(|(down, up)| down.checked_sub(up));
-        Ok(Restarts { count: u32::try_from(count).unwrap_or(0), last_run })
+        let (count, status) = (u32::try_from(count).unwrap_or(0), i32::try_from(status).unwrap_or(0));
+        Ok(Restarts { count, last_run, status })
     }
 
     /// A wall clock timestamp; `None` if there is none.

@@ -191,6 +191,7 @@ impl Healer {
         self.settle_resolution(name, &seen.location());
         if let Some(unit) = self.units.get_mut(name) {
             unit.directory_gone = seen.directory_gone;
+            unit.ends_cleanly = seen.ended_cleanly().unwrap_or(unit.ends_cleanly);
         }
     }
 
@@ -204,6 +205,7 @@ impl Healer {
             seen_down_for: unit.and_then(|unit| unit.went_down).map(|at| now.from_now(at)),
             cleared: unit.and_then(|unit| unit.cleared),
             kept_from_starting: unit.is_some_and(|unit| unit.kept_from_starting),
+            ends_cleanly: unit.is_some_and(|unit| unit.ends_cleanly),
             ..History::default()
         };
         let held_for = |unit: &str| match &self.incidents.get(unit)?.phase {

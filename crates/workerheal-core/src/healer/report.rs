@@ -243,11 +243,12 @@ fn stage(unit: &Unit, incident: Option<&Incident>) -> Stage {
     };
     match incident.map(|incident| &incident.phase) {
         None | Some(Phase::Resting) => by_itself,
-        // It is down without having failed, and nothing is known to be wrong with that.
+        // It has not failed, and nothing is known to be wrong with that.
         Some(Phase::Due | Phase::Inspecting)
-            if by_itself == Stage::Down && incident.is_some_and(|incident| incident.diagnosed.is_none()) =>
+            if matches!(by_itself, Stage::Down | Stage::Changing)
+                && incident.is_some_and(|incident| incident.diagnosed.is_none()) =>
         {
-            Stage::Down
+            by_itself
         }
         Some(Phase::Due | Phase::Inspecting) => Stage::Due,
         Some(Phase::Starting) => Stage::Starting,

@@ -57,6 +57,8 @@ pub(super) struct Unit {
     pub auto_restart: bool,
     /// How many automatic restarts were seen, minus those that an inspection has explained.
     pub restarts_seen: i16,
+    /// When it was last seen to wait for an automatic restart, it had ended without an error.
+    pub ends_cleanly: bool,
     /// Refusals of its health probe, in a row.
     pub refusals: u8,
     /// Its health probe is under way.
@@ -118,6 +120,7 @@ impl Unit {
             fresh: false,
             auto_restart,
             restarts_seen: i16::from(auto_restart),
+            ends_cleanly: false,
             refusals: 0,
             probed: false,
             located: false,

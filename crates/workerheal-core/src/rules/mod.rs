@@ -78,6 +78,8 @@ pub struct History<'a> {
     pub needs_it_too: Option<&'a str>,
     /// Its start ended because a unit that it needs did not come up, and nothing has happened to it since.
     pub kept_from_starting: bool,
+    /// When it was last seen to wait for an automatic restart, it had ended without an error.
+    pub ends_cleanly: bool,
     /// Its failure was cleared, and nothing happened to it since.
     pub cleared: Option<ClearedBy>,
     /// The address at which it has refused its health probe often enough.
@@ -111,6 +113,7 @@ impl Default for History<'_> {
             fell_with_parent: false,
             needs_it_too: None,
             kept_from_starting: false,
+            ends_cleanly: false,
             cleared: None,
             refuses: None,
             starting: false,

@@ -88,9 +88,11 @@ impl Case<'_> {
     fn is_looping(&self) -> bool {
         let Some(restarts) = self.seen.restarts else { return false };
         let policy = &self.context.policy;
+        // One that ends without error and is started again, such as a worker that leaves after so many jobs.
+        if self.seen.ended_cleanly().unwrap_or(self.history.ends_cleanly) {
+            return false;
+        }
         let now = match self.seen.active {
-            // One that ends without error and is started again, such as a worker that leaves after so many jobs.
-            ActiveState::Activating if self.seen.auto_restart && self.seen.result == ServiceResult::Success => false,
             ActiveState::Activating => true,
             active => {
                 let ends_after = policy.crash_loop_ends_after(restarts.last_run);

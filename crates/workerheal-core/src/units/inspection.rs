@@ -206,6 +206,9 @@ pub struct Restarts {
     pub count: u32,
     /// The uptime of its last run; `None` if it never came up.
     pub last_run: Option<Duration>,
+    /// How the last run ended, while it waits for the next: the exit status, or the number of the signal
+    /// (`ExecMainStatus`); 0 is no error.
+    pub status: i32,
 }
 
 /// Whether a unit has run again since its last run was `then`, as far as both are known. (The manager forgets the run
@@ -398,6 +401,14 @@ impl Inspection {
     pub fn definition(&self) -> Option<u64> {
         let is_unusable = matches!(self.load, LoadState::NotFound | LoadState::BadSetting | LoadState::Error);
         self.file.map(|file| file.definition ^ u64::from(is_unusable))
+    }
+
+    /// Whether the last run ended without an error, if it waits for an automatic restart: only then is that known. A
+    /// status that the unit lists as a success (`SuccessExitStatus=`) is no such end.
+    #[must_use]
+    pub fn ended_cleanly(&self) -> Option<bool> {
+        let status = self.restarts.filter(|_| self.auto_restart)?.status;
+        Some(self.result == ServiceResult::Success && status == 0)
     }
 
     /// Whether the manager knows of no run of the unit since it began.

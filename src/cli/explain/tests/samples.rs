@@ -94,7 +94,7 @@ impl Sample {
             seen.auto_restart = true;
             seen.has_job = true;
             seen.restart = RestartPolicy::Always;
-            seen.restarts = Some(Restarts { count, last_run: Some(Duration::from_millis(2_300)) });
+            seen.restarts = Some(Restarts { count, last_run: Some(Duration::from_millis(2_300)), status: 1 });
             seen.since = Some(SystemTime::UNIX_EPOCH + NOW - Duration::from_secs(1));
             seen.stop = None;
         })

@@ -134,10 +134,24 @@ fn a_failed_job_without_restarts_is_left_to_its_timer_and_a_worker_with_a_socket
 /// Such as `queue:work --max-jobs=100`.
 #[test]
 fn a_worker_that_ends_without_error_and_is_started_again_is_in_no_crash_loop() {
-    for (result, state) in [(ServiceResult::Success, None), (ServiceResult::ExitCode, Some(State::CrashLooping))] {
-        let restarts = Some(Restarts { count: 60, last_run: Some(Duration::from_secs(1)) });
+    use ServiceResult::{ExitCode, Signal, Success};
+    let loops = Some(State::CrashLooping);
+    for (result, status, state) in [
+        (Success, 0, None),
+        // By `SuccessExitStatus=1`: what its author calls a success is an end all the same.
+        (Success, 1, loops),
+        (ExitCode, 1, loops),
+        (Signal, 9, loops),
+    ] {
+        let restarts = Some(Restarts { count: 60, last_run: Some(Duration::from_secs(1)), status });
         let waits = Inspection { active: ActiveState::Activating, auto_restart: true, restarts, result, ..crashed() };
-        assert_eq!(by_rule(&waits).state, state);
+        assert_eq!(by_rule(&waits).state, state, "{result}, status {status}");
+        // The manager forgets it with the next start.
+        for (active, up_for) in [(ActiveState::Activating, None), (ActiveState::Active, Some(Duration::ZERO))] {
+            let runs = Inspection { active, up_for, auto_restart: false, result: Success, ..waits.clone() };
+            let history = History { ends_cleanly: state.is_none(), ..unknown() };
+            assert_eq!(judged(&runs, history).state, state, "{active} after {result}, status {status}");
+        }
     }
 }
 
@@ -219,7 +233,7 @@ fn a_unit_in_a_crash_loop_is_left_to_the_manager() {
         active: ActiveState::Activating,
         auto_restart: true,
         has_job: true,
-        restarts: Some(Restarts { count, last_run }),
+        restarts: Some(Restarts { count, last_run, status: 1 }),
         ..crashed()
     };
     let held = is(State::CrashLooping, Verdict::Held(Refusal::CrashLooping(7)));
@@ -279,7 +293,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             oneshot,
             file: Some(if enabled { ENABLED } else { DISABLED }),
             run: None,
-            restarts: auto_restart.then_some(Restarts { count: 9, last_run: None }),
+            restarts: auto_restart.then_some(Restarts { count: 9, last_run: None, status: 1 }),
             auto_restart,
             since: None,
             working_directory: directory_gone.then(|| PathBuf::from("/gone")),

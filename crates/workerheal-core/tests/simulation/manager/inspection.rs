@@ -11,7 +11,7 @@ use workerheal_core::units::{
 };
 
 use super::{Manager, is_need};
-use crate::model::{ActiveState, Bond, JobId, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
+use crate::model::{ActiveState, Bond, Exit, JobId, JobKind, LoadState, Origin, Restart, Type, Unit, UnitId};
 use crate::scenario::{self, FIRST_HELPER, SECOND, UNITS};
 
 impl Manager {
@@ -100,8 +100,11 @@ impl Manager {
                 definition: 2 * unit.definition(),
             }),
             run: (detail.file || detail.stop).then(|| self.run_of(unit)),
-            restarts: (detail.restarts || unit.is_auto_restart())
-                .then(|| Restarts { count: unit.n_restarts(), last_run }),
+            restarts: (detail.restarts || unit.is_auto_restart()).then(|| Restarts {
+                count: unit.n_restarts(),
+                last_run,
+                status: status(unit),
+            }),
             auto_restart: unit.is_auto_restart(),
             since: None,
             working_directory: Some(PathBuf::from("/srv")),
@@ -304,5 +307,15 @@ fn restart(policy: Restart) -> RestartPolicy {
         Restart::OnAbort => RestartPolicy::OnAbort,
         Restart::OnWatchdog => RestartPolicy::OnWatchdog,
         Restart::Always => RestartPolicy::Always,
+    }
+}
+
+/// `ExecMainStatus` of the last run.
+fn status(unit: &Unit) -> i32 {
+    match unit.last_exit() {
+        Some(Exit::Code(code)) => i32::from(code),
+        // Which one does not matter.
+        Some(Exit::Signal(_)) => 9,
+        None => 0,
     }
 }

@@ -77,8 +77,10 @@ impl Manager {
         let since = if up { up_since } else { self.model.now() };
         let was_meant = last_stop.is_some_and(|at| since <= at + MAX_OVERTAKE_TIME);
         self.truth[index].stopped |= was_meant;
+        // A unit that it conflicts with was started in the same instant, while it was down, which shows as no stop.
+        let gives_way = self.partners(index).any(|it| self.is_up_or_coming(it));
         let _ = self.with(|model, lives| model.stop(UnitId(index), Mode::Replace, lives));
-        was_meant
+        was_meant || gives_way
     }
 
     /// Whether a person or another unit started it, rather than the manager or the healer.
