@@ -2,7 +2,7 @@
 # Mutation test of the core: .ci/mutants.sh TARGET SHARD, as in `.ci/mutants.sh target 0/8`.
 #
 # The core's unit tests run against every mutant of the shard, and a short simulation against those that they miss. What
-# neither notices is in TARGET/mutants-simulation/mutants.out/missed.txt. A mutant for which the simulation goes on for
+# neither notices is in TARGET/mutants-missed.txt. A mutant for which the simulation goes on for
 # ever counts as noticed. Explanations are excluded: they are tested with the program's own tests.
 set -eu
 target=$1 shard=$2
@@ -18,20 +18,25 @@ mutants() { # OUTPUT and further arguments; a status of 2 says that mutants were
 # A mutant is built incrementally, and for the unit tests without optimizations: the build takes longer than the tests,
 # except for those of random facts, which the simulation includes.
 export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_DEBUG=0
-CARGO_PROFILE_SIM_OPT_LEVEL=0 \
-    mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin --cargo-arg=--lib -- -- --skip lives::
+export CARGO_PROFILE_SIM_OPT_LEVEL=0
+mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin --cargo-arg=--lib -- -- --skip lives::
 
-missed=$target/mutants-unit/mutants.out/missed.txt
+unit=$target/mutants-unit/mutants.out simulation=$target/mutants-simulation/mutants.out
+missed=$target/mutants-missed.txt
+sort "$unit/missed.txt" >"$missed"
 if [ -s "$missed" ]; then
-    export WORKERHEAL_DAYS="${WORKERHEAL_DAYS:-500}" CARGO_PROFILE_SIM_OPT_LEVEL=1
+    export WORKERHEAL_DAYS="${WORKERHEAL_DAYS:-1000}" CARGO_PROFILE_SIM_OPT_LEVEL=1
     names=$(sed 's/[][\\.^$*+?(){}|&]/\\&/g; s/^/^/; s/$/$/' "$missed" | paste -sd '|')
     mutants "$target/mutants-simulation" --re "$names" --cargo-arg=--test=simulation
+    # The names also match mutants that the unit tests notice, or that are not of the shard.
+    sort "$simulation/missed.txt" | comm -12 - "$missed" >"$missed.both"
+    mv "$missed.both" "$missed"
 fi
 
-count() { cat "$target/$1.txt" 2>/dev/null | wc -l; }
-unit=mutants-unit/mutants.out simulation=mutants-simulation/mutants.out
-echo "mutants that compile: $(($(count $unit/caught) + $(count $unit/timeout) + $(count $unit/missed)))"
-echo "noticed by unit tests: $(($(count $unit/caught) + $(count $unit/timeout)))"
-echo "noticed by the simulation: $(($(count $simulation/caught) + $(count $simulation/timeout)))"
-echo "missed: $(count $simulation/missed)"
-cat "$target/$simulation/missed.txt" 2>/dev/null || true
+count() { cat "$@" | wc -l; }
+noticed=$(count "$unit/caught.txt" "$unit/timeout.txt")
+echo "mutants that compile: $((noticed + $(count "$unit/missed.txt")))"
+echo "noticed by unit tests: $noticed"
+echo "noticed by the simulation: $(($(count "$unit/missed.txt") - $(count "$missed")))"
+echo "missed: $(count "$missed")"
+cat "$missed"

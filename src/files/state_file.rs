@@ -78,6 +78,8 @@ struct SavedWorkerRecord {
     suspected: Option<State>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     last_failure: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    came_up: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at_failure: Option<UnitFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,6 +241,7 @@ impl StateDocument {
                 phase: it.phase.clone(),
                 suspected: it.suspected,
                 last_failure: it.last_failure.clone(),
+                came_up: it.came_up,
                 at_failure: it.at_failure,
                 taken_along: it.taken_along,
                 stopped_after: it.stopped_after.clone(),
@@ -292,6 +295,7 @@ fn parse(bytes: &[u8], clocks: Clocks) -> Result<SavedState, ReadError> {
             phase: it.phase,
             suspected: it.suspected,
             last_failure: it.last_failure,
+            came_up: it.came_up,
             at_failure: it.at_failure,
             taken_along: it.taken_along,
             stopped_after: it.stopped_after,
@@ -338,6 +342,7 @@ mod tests {
             phase,
             suspected: Some(State::Unreachable),
             last_failure: "boom".to_owned(),
+            came_up: true,
             at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
             taken_along: Some(Deactivation { left: MINUTE, down: 2 * MINUTE }),
             stopped_after: Some("run-1".to_owned()),

@@ -33,6 +33,8 @@ pub struct SavedWorker {
     pub suspected: Option<State>,
     /// Why the last attempt failed, if it did.
     pub last_failure: String,
+    /// Whether an attempt brought it up for a while since.
+    pub came_up: bool,
     /// Its unit files when it failed.
     pub at_failure: Option<UnitFile>,
     /// The deactivation in which a unit that it needs took it down.

@@ -111,6 +111,7 @@ impl Incident {
             phase,
             suspected: self.suspected,
             last_failure: self.last_failure.clone(),
+            came_up: self.came_up,
             at_failure: self.file,
             taken_along: self.taken_along,
             stopped_after: self.stopped_after.clone(),
@@ -124,6 +125,7 @@ impl Incident {
             phase,
             suspected,
             last_failure,
+            came_up,
             at_failure,
             taken_along,
             stopped_after,
@@ -132,7 +134,7 @@ impl Incident {
         incident.suspected = suspected;
         (incident.attempts, incident.last_failure, incident.file, incident.taken_along) =
             (attempts, last_failure, at_failure, taken_along);
-        incident.stopped_after = stopped_after;
+        (incident.stopped_after, incident.came_up) = (stopped_after, came_up);
         incident.restored = true;
         match phase {
             SavedPhase::Open => {}

@@ -465,6 +465,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_trigger_that_is_down_starts_nothing() {
+        let why_idle = |active| TriggerUnit { name: "backup.timer".into(), active }.why_idle();
+        assert_eq!(why_idle(ActiveState::Failed), Some("has failed"));
+        assert_eq!(why_idle(ActiveState::Inactive), Some("is stopped"));
+        assert_eq!(why_idle(ActiveState::Active), None);
+    }
+
+    #[test]
     fn definitions_of_two_kinds_are_no_change() {
         let (kind, other) = (7 << 48, 8 << 48);
         assert!(is_another_definition(kind | 1, kind | 2));

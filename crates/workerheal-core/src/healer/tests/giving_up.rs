@@ -36,6 +36,24 @@ fn an_unrecoverable_worker_is_given_up_at_once() {
 }
 
 #[test]
+fn a_give_up_after_a_restart_of_the_daemon_does_not_call_attempts_failed_that_brought_it_up() {
+    let policy = || Policy { give_up_after: Some(1), ..without_jitter() };
+    let mut before = Harness::with(policy());
+    before.list(&[("queue", ActiveState::Active)]);
+    before.goes("queue", ActiveState::Failed);
+    before.shows("queue", crashed());
+    before.goes("queue", ActiveState::Active);
+    before.ends("queue", Outcome::Done);
+    assert_eq!(before.comes_back("queue"), ["healed queue #1"]);
+    let mut harness = Harness::with(policy());
+    harness.healer.restore(before.healer.saved_state());
+    harness.list(&[("queue", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Failed);
+    let actions = harness.shows("queue", crashed());
+    assert_eq!(actions.last().unwrap(), "gave-up queue #1: 1 attempt, and it never stayed up for 10m");
+}
+
+#[test]
 fn a_worker_whose_file_was_gone_at_its_start_is_tried_again_once_the_same_file_is_back() {
     for active in [ActiveState::Failed, ActiveState::Inactive] {
         let mut harness = Harness::with_starting_queue();

@@ -7,6 +7,7 @@ mod intent;
 mod lists;
 mod lives;
 mod parents;
+mod reports;
 mod states;
 
 use std::path::PathBuf;

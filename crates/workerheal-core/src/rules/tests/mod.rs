@@ -217,6 +217,18 @@ fn an_instance_that_serves_one_connection_is_left_to_its_socket() {
 }
 
 #[test]
+fn a_start_is_overdue_once_it_exceeds_its_limit() {
+    use crate::units::Transition;
+    let limit = Duration::from_secs(90);
+    let takes = |lasts| {
+        let transition = Some(Transition { lasts, limit: Some(limit) });
+        by_rule(&Inspection { active: ActiveState::Activating, transition, ..crashed() }).state
+    };
+    assert_eq!(takes(limit), None);
+    assert_eq!(takes(limit + Duration::from_millis(1)), Some(State::Stuck));
+}
+
+#[test]
 fn without_its_directory_a_worker_is_an_orphan() {
     let gone = Inspection { directory_gone: true, working_directory: Some("/srv/gone".into()), ..crashed() };
     let held = Verdict::Held(Refusal::DirectoryGone("/srv/gone".into()));

@@ -68,7 +68,7 @@ fn a_unit_that_was_back_before_the_stop_did_not_take_the_worker_along() {
         ..Parent::default()
     };
     let deactivation = Some(Deactivation { left: at(50_800), down: at(51_000) });
-    for (since, verdict) in [(50_100, Verdict::Stopped), (50_900, Verdict::Start)] {
+    for (since, verdict) in [(50_100, Verdict::Stopped), (50_800, Verdict::Start), (50_900, Verdict::Start)] {
         let stop = Some(StopEvidence::Requested);
         for stop_order in [StopOrder::Unknown, StopOrder::ParentFirst] {
             let parents = vec![Parent { stop_order, ..parent(since) }];
