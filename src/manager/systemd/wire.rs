@@ -279,7 +279,7 @@ pub(super) fn refused(unit: &UnitName, error_name: &str, text: String) -> Outcom
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
         Some("UnitMasked" | "NoSuchUnit" | "BadUnitSetting" | "LoadFailed") if !text.contains(unit.as_str()) => {
-            Outcome::NotStarted(text)
+            Outcome::Refused(Refusal::Declined(text.trim_end_matches('.').to_owned()), text)
         }
         Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),
         Some("NoSuchUnit") => Outcome::Impossible(Unrecoverable::NotFound),

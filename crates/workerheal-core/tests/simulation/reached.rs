@@ -77,7 +77,7 @@ const GIVEN_UP: [&str; 5] = [
 
 /// A cell that ten thousand days need not reach, and why: it cannot be reached, it takes more days, or the world does
 /// not have it yet. `*` is any phase.
-const NOT_DEMANDED: [(&str, &str); 15] = [
+const NOT_DEMANDED: [(&str, &str); 16] = [
     ("* inspected", "an answer is taken in the phase that asked for it"),
     ("* proof", "an answer is taken in the phase that asked for it"),
     ("* recheck", "an answer is taken in the phase that asked for it"),
@@ -92,6 +92,7 @@ const NOT_DEMANDED: [(&str, &str); 15] = [
     ("verifying kept from starting", "the same, in the millisecond in which an inspection is answered"),
     ("due kept from starting", "the same, while it waits for its turn among workers that are started"),
     ("cancelled kept from starting", "the same, in the moment in which our start is cancelled"),
+    ("refusal Declined", "a unit that a worker needs loses its file in the milliseconds before the worker is started"),
     (
         "refusal LeftToTrigger",
         "a oneshot with a timer is not enabled, and its failure is recognized by this in few lives only",

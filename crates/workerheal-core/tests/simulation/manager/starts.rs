@@ -123,7 +123,8 @@ impl Manager {
                 Refused::Masked | Refused::NotFound | Refused::BadSetting
                     if self.model.unit(unit).load() == LoadState::Loaded =>
                 {
-                    Outcome::NotStarted("a unit that it needs cannot be loaded".to_owned())
+                    let why = "a unit that it needs cannot be loaded".to_owned();
+                    Outcome::Refused(Refusal::Declined(why.clone()), why)
                 }
                 Refused::Masked => Outcome::Refused(Refusal::Masked, "masked".to_owned()),
                 Refused::NotFound | Refused::NotLoaded => Outcome::Impossible(Unrecoverable::NotFound),
