@@ -46,6 +46,7 @@ impl Wording<'_> {
         }
         match rest {
             Rest::Up | Rest::Restarting | Rest::Starting | Rest::Stopping => {}
+            Rest::Queued => steps.push(self.remedy(&Verdict::Held(Refusal::JobPending))),
             Rest::Masked => {
                 steps.push(vec![format!("unmask it: {}", commands.unmask(&unit))]);
                 steps.push(vec![format!("start it: {}", commands.start(&unit))]);
@@ -163,10 +164,10 @@ impl Wording<'_> {
         let mut ways: Vec<String> = unusable.map(make_usable).collect();
         let is_coming = self.down_parents().all(|it| it.active == ActiveState::Activating && !it.stopping);
         let down = self.down_parents().map(|parent| quoted(&parent.name)).collect::<Vec<_>>().join(" ");
-        ways.push(if is_coming {
-            format!("wait until what it needs is up; to watch it: {}", commands.status(&down))
-        } else {
-            format!("start what it needs: {}", commands.start(&down))
+        ways.push(match (is_coming, ways.is_empty()) {
+            (true, _) => format!("wait until what it needs is up; to watch it: {}", commands.status(&down)),
+            (false, true) => format!("start what it needs: {}", commands.start(&down)),
+            (false, false) => format!("and start what it needs: {}", commands.start(&down)),
         });
         ways
     }

@@ -6,6 +6,9 @@ use crate::units::{ActiveState, LoadState, StopEvidence, TriggerUnit};
 /// Why a worker is down that is masked, not enabled, or without a file.
 pub(crate) const NOT_EXPECTED: &str = "nothing says that it should be up";
 
+/// Why a worker is down for which another client's start job waits.
+pub(crate) const START_QUEUED: &str = "its start is queued";
+
 /// What a healthy worker is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rest {
@@ -17,6 +20,8 @@ pub enum Rest {
     Starting,
     /// It is on its way down.
     Stopping,
+    /// It is down, and its start is queued.
+    Queued,
     /// Its unit's name is only an alias, or has no file.
     NotLoaded(LoadState),
     /// It is down, and masked.
@@ -42,13 +47,14 @@ pub enum Rest {
 impl Rest {
     /// Whether the worker is down for good, rather than up or on its way.
     pub(super) fn is_down(&self) -> bool {
-        !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping)
+        !matches!(self, Self::Up | Self::Restarting | Self::Starting | Self::Stopping | Self::Queued)
     }
 
     /// Why it is down, as a clause; empty if it is not, or if that is unknown.
     fn reason(&self) -> String {
         match self {
             Self::Masked | Self::NoFile | Self::NotEnabled => NOT_EXPECTED.to_owned(),
+            Self::Queued => START_QUEUED.to_owned(),
             Self::OnDemand => "it is down until it is wanted".to_owned(),
             Self::Once => "it has done its work".to_owned(),
             Self::PerhapsStopped(_) => "it may have been stopped on purpose".to_owned(),
@@ -104,6 +110,8 @@ impl Case<'_> {
             ActiveState::Activating if seen.auto_restart => Rest::Restarting,
             ActiveState::Activating => Rest::Starting,
             ActiveState::Deactivating => Rest::Stopping,
+            // The stop of a unit that is down ends at once.
+            ActiveState::Inactive if seen.has_job => Rest::Queued,
             ActiveState::Inactive => match (seen.load, seen.file, &seen.stop) {
                 (LoadState::Masked, ..) => Rest::Masked,
                 (LoadState::NotFound, ..) => Rest::NoFile,

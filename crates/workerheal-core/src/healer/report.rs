@@ -8,7 +8,7 @@ use super::{Healer, Timestamp, Unit};
 use crate::batch::{LeftAlone, Plan};
 use crate::diagnosis::{Refusal, State};
 use crate::event::UnhealthyWorker;
-use crate::explain::rest::NOT_EXPECTED;
+use crate::explain::rest::{NOT_EXPECTED, START_QUEUED};
 use crate::report::{Stage, WorkerReport};
 use crate::selector::{Resolution, Worker};
 use crate::units::{ActiveState, LoadState, UnitName};
@@ -291,6 +291,7 @@ fn why(stage: Stage, unit: &Unit, incident: Option<&Incident>) -> String {
         (Stage::Changing, ActiveState::Activating) if unit.auto_restart => "the service manager is about to restart it",
         (Stage::Changing, ActiveState::Activating) => "it is on its way up",
         (Stage::Changing, ActiveState::Deactivating) => "it is being stopped",
+        (Stage::Changing, ActiveState::Inactive) if unit.has_job => START_QUEUED,
         _ => "",
     };
     why.to_owned()

@@ -96,6 +96,7 @@ kinds! {
         Rest::Up => "up",
         Rest::Restarting => "restarting",
         Rest::Starting => "starting",
+        Rest::Queued => "queued",
         Rest::Stopping => "stopping",
         Rest::NotLoaded(_) => "not loaded",
         Rest::Masked => "masked",

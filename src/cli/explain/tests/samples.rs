@@ -198,6 +198,9 @@ fn well() -> Vec<Sample> {
         Sample::restarting("restarting", "It has ended, and systemd restarts it for the second time.", 2),
         Sample::new("starting", "It is on its way up.").seen(|seen| seen.active = ActiveState::Activating),
         Sample::new("stopping", "It is on its way down.").seen(|seen| seen.active = ActiveState::Deactivating),
+        Sample::inactive("inactive_queued", "Its start waits for its container.")
+            .seen(|seen| seen.has_job = true)
+            .parent("lerd-php85-fpm.service", ActiveState::Activating, false),
         Sample::inactive("inactive_not_enabled", "It is down and not enabled.").seen(|seen| seen.file = Some(DISABLED)),
         Sample::inactive("inactive_not_enabled_stopped", "It is not enabled, and was stopped.")
             .seen(|seen| seen.file = Some(DISABLED))
@@ -254,6 +257,12 @@ fn unhealthy() -> Vec<Sample> {
             .remembers(|it| it.cleared = Some(ClearedBy::Us)),
         Sample::new("start_limit_hit", "systemd has restarted it until that was too often.").seen(|seen| {
             seen.restart = RestartPolicy::Always;
+        }),
+        Sample::inactive("restart_skipped", "systemd skipped its restart because of a condition.").seen(|seen| {
+            seen.result = ServiceResult::Signal;
+            seen.restart = RestartPolicy::Always;
+            seen.restarts = Some(Restarts { count: 1, last_run: None, status: 9 });
+            seen.skipped = Some(Duration::from_secs(60));
         }),
         Sample::inactive("expected_but_stopped", "It is enabled and down, which is configured to be healed.")
             .policy(|policy| policy.states.push(State::ExpectedButStopped)),
@@ -394,6 +403,12 @@ fn elsewhere() -> Vec<Sample> {
         Sample::new("foreign_job", "Another client has a job for it.").seen(|seen| seen.has_job = true),
         Sample::new("parent_failed", "What it needs has failed.").parent(redis, ActiveState::Failed, false),
         Sample::new("parent_inactive", "What it needs is down.").parent(redis, ActiveState::Inactive, false),
+        Sample::new("parent_without_a_file", "What it needs is down, and has no file.")
+            .parent(redis, ActiveState::Inactive, false)
+            .seen(|seen| seen.parents[0].load = LoadState::NotFound),
+        Sample::new("parent_masked", "What it needs is down, and masked.")
+            .parent(redis, ActiveState::Inactive, false)
+            .seen(|seen| seen.parents[0].load = LoadState::Masked),
         Sample::new("parent_activating", "What it needs is on its way up.").parent(
             redis,
             ActiveState::Activating,

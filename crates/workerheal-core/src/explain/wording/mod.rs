@@ -2,7 +2,7 @@
 
 mod rules;
 
-use super::rest::{NOT_EXPECTED, Rest};
+use super::rest::{NOT_EXPECTED, Rest, START_QUEUED};
 use super::times::{exactly, roughly, rounded};
 use super::{Line, Mark, References};
 use crate::diagnosis::{Refusal, State, Unrecoverable};
@@ -104,6 +104,7 @@ impl Wording<'_> {
             Rest::Restarting => format!("{name} is about to be restarted by the service manager itself."),
             Rest::Starting => format!("{name} is on its way up."),
             Rest::Stopping => format!("{name} is being stopped."),
+            Rest::Queued => format!("{name} is down, and {START_QUEUED}."),
             Rest::Masked | Rest::NoFile | Rest::NotEnabled => format!("{name} is down, and {NOT_EXPECTED}."),
             Rest::OnDemand => match self.case.idle_trigger() {
                 Some(trigger) => format!("{name} is down: {trigger}."),
@@ -250,6 +251,11 @@ impl Wording<'_> {
             }
             Rest::Starting => vec![found(&format!("it is starting{so_far}"), state)],
             Rest::Stopping => vec![found(&format!("it is being stopped{so_far}"), state)],
+            Rest::Queued => {
+                let waits_for = |parent: &Parent| format!("it waits for {}, which {}", parent.name, parent.state());
+                let what = self.down_parents().next().map_or_else(|| START_QUEUED.to_owned(), waits_for);
+                vec![down(), found(&what, self.property("its Job is set".to_owned()).unwrap_or_default())]
+            }
             Rest::Masked => {
                 vec![down(), found("it is masked, so that nothing can start it", "LoadState=masked".to_owned())]
             }

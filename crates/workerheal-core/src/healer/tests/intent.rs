@@ -818,3 +818,17 @@ fn the_end_of_a_start_during_an_isolation_is_no_stop_of_what_dies_before_the_nex
     let actions = harness.shows("queue", Inspection { down_for: Some(SECOND), ..crashed() });
     assert!(!actions.iter().any(|action| action.starts_with("stopped")), "{actions:?}");
 }
+
+#[test]
+fn a_stop_during_a_reload_is_obeyed_although_our_start_came_after_it() {
+    for (active, is_stopped) in [(ActiveState::Activating, true), (ActiveState::Active, false)] {
+        let mut harness = Harness::with_starting_queue();
+        harness.observe(Fact::Frozen);
+        harness.goes_with_job("queue", ActiveState::Failed);
+        assert_eq!(harness.observe(Fact::JobDone(unit("queue"))), [""; 0]);
+        harness.goes_with_job("queue", active);
+        let actions = harness.list(&[("queue", active)]);
+        // One that is up may have been started by that job.
+        assert_eq!(actions.iter().any(|action| action == "stop queue"), is_stopped, "{active}: {actions:?}");
+    }
+}
