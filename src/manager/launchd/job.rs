@@ -162,6 +162,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         restarts: job.filter(|_| detail.restarts || life_cycle.auto_restart).map(|job| Restarts {
             count: job.runs.saturating_sub(1),
             last_run: watched.last_run,
+            delay: None,
             status: 0,
         }),
         auto_restart: life_cycle.auto_restart,

@@ -224,15 +224,17 @@ impl ManagerConnection {
 
     /// How often systemd has restarted a unit, and how long its last run was up.
     pub async fn restarts(&self, unit: &str) -> Result<Restarts, ManagerError> {
-        let (count, status, up, down) = tokio::try_join!(
+        let (count, status, delay, up, down) = tokio::try_join!(
             self.property(unit, wire::SERVICE, "NRestarts"),
             self.property(unit, wire::SERVICE, "ExecMainStatus"),
+            self.property(unit, wire::SERVICE, "RestartUSec"),
             self.moment(unit, "ActiveEnterTimestampMonotonic"),
             self.moment(unit, "ActiveExitTimestampMonotonic"),
         )?;
         let last_run = down.zip(up).and_then(|(down, up)| down.checked_sub(up));
         let (count, status) = (u32::try_from(count).unwrap_or(0), i32::try_from(status).unwrap_or(0));
-        Ok(Restarts { count, last_run, status })
+        let delay = u64::try_from(delay).ok().filter(|delay| *delay < u64::MAX).map(Duration::from_micros);
+        Ok(Restarts { count, last_run, delay, status })
     }
 
     /// A wall clock timestamp; `None` if there is none.

@@ -206,6 +206,8 @@ pub struct Restarts {
     pub count: u32,
     /// The uptime of its last run; `None` if it never came up.
     pub last_run: Option<Duration>,
+    /// How long it waits before it is restarted (`RestartSec=`).
+    pub delay: Option<Duration>,
     /// How the last run ended, while it waits for the next: the exit status, or the number of the signal
     /// (`ExecMainStatus`); 0 is no error.
     pub status: i32,

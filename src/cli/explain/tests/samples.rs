@@ -94,7 +94,8 @@ impl Sample {
             seen.auto_restart = true;
             seen.has_job = true;
             seen.restart = RestartPolicy::Always;
-            seen.restarts = Some(Restarts { count, last_run: Some(Duration::from_millis(2_300)), status: 1 });
+            seen.restarts =
+                Some(Restarts { count, last_run: Some(Duration::from_millis(2_300)), delay: None, status: 1 });
             seen.since = Some(SystemTime::UNIX_EPOCH + NOW - Duration::from_secs(1));
             seen.stop = None;
         })
@@ -196,6 +197,10 @@ fn well() -> Vec<Sample> {
     vec![
         Sample::up("up", "It is up."),
         Sample::restarting("restarting", "It has ended, and systemd restarts it for the second time.", 2),
+        Sample::restarting("restarting_later", "It has ended, and its unit has RestartSec=1h.", 1).seen(|seen| {
+            seen.began = Some(Duration::from_secs(60));
+            seen.restarts.as_mut().unwrap().delay = Some(Duration::from_secs(3600));
+        }),
         Sample::new("starting", "It is on its way up.").seen(|seen| seen.active = ActiveState::Activating),
         Sample::new("stopping", "It is on its way down.").seen(|seen| seen.active = ActiveState::Deactivating),
         Sample::inactive("inactive_queued", "Its start waits for its container.")
@@ -261,7 +266,7 @@ fn unhealthy() -> Vec<Sample> {
         Sample::inactive("restart_skipped", "systemd skipped its restart because of a condition.").seen(|seen| {
             seen.result = ServiceResult::Signal;
             seen.restart = RestartPolicy::Always;
-            seen.restarts = Some(Restarts { count: 1, last_run: None, status: 9 });
+            seen.restarts = Some(Restarts { count: 1, last_run: None, delay: None, status: 9 });
             seen.skipped = Some(Duration::from_secs(60));
         }),
         Sample::inactive("expected_but_stopped", "It is enabled and down, which is configured to be healed.")

@@ -187,7 +187,7 @@ fn an_uptime_that_was_read_during_a_reload_does_not_end_the_history() {
 fn the_uptime_of_a_crash_loop_is_read_with_its_restarts() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);
-    let restarts = Some(Restarts { count: 7, last_run: Some(SECOND), status: 1 });
+    let restarts = Some(Restarts { count: 7, last_run: Some(SECOND), delay: None, status: 1 });
     harness.shows("queue", Inspection { active: ActiveState::Activating, auto_restart: true, restarts, ..crashed() });
     harness.goes("queue", ActiveState::Active);
     let due = harness.healer.next_deadline().unwrap();

@@ -11,7 +11,7 @@ fn a_crash_loop_is_reported_once_whenever_it_is_inspected() {
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
-        restarts: Some(Restarts { count: 7, last_run: Some(SECOND), status: 1 }),
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND), delay: None, status: 1 }),
         ..crashed()
     };
     assert_eq!(
@@ -44,7 +44,7 @@ fn a_start_limit_that_is_reached_during_the_search_for_a_crash_loop_is_noticed()
             active: ActiveState::Activating,
             auto_restart: true,
             has_job: true,
-            restarts: Some(Restarts { count, last_run: Some(SECOND), status: 1 }),
+            restarts: Some(Restarts { count, last_run: Some(SECOND), delay: None, status: 1 }),
             ..crashed()
         };
         let events = harness.shows("queue", seen);
@@ -64,7 +64,7 @@ fn a_paused_worker_in_a_crash_loop_is_not_unhealthy_until_it_is_resumed() {
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
-        restarts: Some(Restarts { count: 7, last_run: Some(SECOND), status: 1 }),
+        restarts: Some(Restarts { count: 7, last_run: Some(SECOND), delay: None, status: 1 }),
         ..crashed()
     };
     harness.shows("queue", looping.clone());
@@ -84,7 +84,7 @@ fn a_paused_worker_in_a_crash_loop_is_not_unhealthy_until_it_is_resumed() {
 fn a_crash_loop_ends_with_a_run_that_lasts() {
     for (last_run, until) in [(SECOND, without_jitter().stable_after), (25 * SECOND, 50 * SECOND)] {
         let mut harness = Harness::with_healthy_queue();
-        let restarts = Some(Restarts { count: 7, last_run: Some(last_run), status: 1 });
+        let restarts = Some(Restarts { count: 7, last_run: Some(last_run), delay: None, status: 1 });
         harness.goes("queue", ActiveState::Failed);
         harness
             .shows("queue", Inspection { active: ActiveState::Activating, auto_restart: true, restarts, ..crashed() });
@@ -372,7 +372,7 @@ fn an_inquiry_inspects_units_that_the_manager_is_about_to_restart() {
     let looping = Inspection {
         active: ActiveState::Activating,
         auto_restart: true,
-        restarts: Some(Restarts { count: 40, last_run: Some(SECOND), status: 1 }),
+        restarts: Some(Restarts { count: 40, last_run: Some(SECOND), delay: None, status: 1 }),
         stop: Some(StopEvidence::NotRequested),
         ..crashed()
     };
@@ -483,7 +483,7 @@ fn whether_runs_end_cleanly_is_remembered_while_the_next_is_up() {
     for (status, is_told) in [(0, false), (1, true)] {
         let mut harness = Harness::with_healthy_queue();
         let waits = UnitStatus { auto_restart: true, ..super::status("queue", ActiveState::Activating) };
-        let restarts = Some(Restarts { count: 30, last_run: Some(SECOND), status });
+        let restarts = Some(Restarts { count: 30, last_run: Some(SECOND), delay: None, status });
         let waiting = Inspection {
             active: ActiveState::Activating,
             auto_restart: true,

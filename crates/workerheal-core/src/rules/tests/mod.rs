@@ -143,7 +143,7 @@ fn a_worker_that_ends_without_error_and_is_started_again_is_in_no_crash_loop() {
         (ExitCode, 1, loops),
         (Signal, 9, loops),
     ] {
-        let restarts = Some(Restarts { count: 60, last_run: Some(Duration::from_secs(1)), status });
+        let restarts = Some(Restarts { count: 60, last_run: Some(Duration::from_secs(1)), delay: None, status });
         let waits = Inspection { active: ActiveState::Activating, auto_restart: true, restarts, result, ..crashed() };
         assert_eq!(by_rule(&waits).state, state, "{result}, status {status}");
         // The manager forgets it with the next start.
@@ -245,7 +245,7 @@ fn a_unit_in_a_crash_loop_is_left_to_the_manager() {
         active: ActiveState::Activating,
         auto_restart: true,
         has_job: true,
-        restarts: Some(Restarts { count, last_run, status: 1 }),
+        restarts: Some(Restarts { count, last_run, delay: None, status: 1 }),
         ..crashed()
     };
     let held = is(State::CrashLooping, Verdict::Held(Refusal::CrashLooping(7)));
@@ -305,7 +305,7 @@ fn any_inspection() -> impl Strategy<Value = Inspection> {
             oneshot,
             file: Some(if enabled { ENABLED } else { DISABLED }),
             run: None,
-            restarts: auto_restart.then_some(Restarts { count: 9, last_run: None, status: 1 }),
+            restarts: auto_restart.then_some(Restarts { count: 9, last_run: None, delay: None, status: 1 }),
             auto_restart,
             since: None,
             working_directory: directory_gone.then(|| PathBuf::from("/gone")),

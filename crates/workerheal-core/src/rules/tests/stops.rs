@@ -193,7 +193,7 @@ fn a_worker_whose_automatic_restart_a_condition_skipped_should_be_back() {
         active: ActiveState::Inactive,
         result: ServiceResult::Signal,
         restart: RestartPolicy::Always,
-        restarts: Some(Restarts { count: 1, last_run: None, status: 1 }),
+        restarts: Some(Restarts { count: 1, last_run: None, delay: None, status: 1 }),
         skipped: Some(Duration::from_secs(61)),
         // The condition that does not hold.
         file: Some(UnitFile { on_demand: true, ..DISABLED }),
@@ -207,7 +207,10 @@ fn a_worker_whose_automatic_restart_a_condition_skipped_should_be_back() {
     assert_eq!(judge(&stopped), is(State::ExpectedButStopped, Verdict::Stopped));
     // A first start that is skipped is none of the healer's business, nor what a trigger starts.
     assert_eq!(
-        judge(&Inspection { restarts: Some(Restarts { count: 0, last_run: None, status: 1 }), ..seen.clone() }),
+        judge(&Inspection {
+            restarts: Some(Restarts { count: 0, last_run: None, delay: None, status: 1 }),
+            ..seen.clone()
+        }),
         WELL
     );
     assert_eq!(judge(&Inspection { triggers: vec![waiting("queue.path")], ..seen }), WELL);

@@ -103,6 +103,7 @@ impl Manager {
             restarts: (detail.restarts || unit.is_auto_restart()).then(|| Restarts {
                 count: unit.n_restarts(),
                 last_run,
+                delay: None,
                 status: status(unit),
             }),
             auto_restart: unit.is_auto_restart(),
