@@ -263,21 +263,6 @@ fn rounded(wait: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_as_precise_as_it_is_short() {
-        for (milliseconds, text) in [
-            (0, "0ms"),
-            (999, "999ms"),
-            (1_000, "1.0s"),
-            (9_949, "9.9s"),
-            (10_000, "10s"),
-            (10_500, "11s"),
-            (256_400, "4m 16s"),
-        ] {
-            assert_eq!(rounded(Duration::from_millis(milliseconds)), text);
-        }
-    }
     use serde_json::json;
 
     fn worker() -> UnhealthyWorker {
@@ -379,5 +364,20 @@ mod tests {
         assert_eq!(report(0, 0).to_string(), "No unhealthy workers.");
         assert_eq!(report(3, 0).to_string(), "Healed 3 worker(s).");
         assert_eq!(report(2, 1).to_string(), "Healed 2 worker(s), 1 failed.");
+    }
+
+    #[test]
+    fn a_wait_is_as_precise_as_it_is_short() {
+        for (milliseconds, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1.0s"),
+            (9_949, "9.9s"),
+            (10_000, "10s"),
+            (10_500, "11s"),
+            (256_400, "4m 16s"),
+        ] {
+            assert_eq!(rounded(Duration::from_millis(milliseconds)), text);
+        }
     }
 }

@@ -276,9 +276,10 @@ pub(super) fn refused(unit: &UnitName, error_name: &str, text: String) -> Outcom
         let why = text.trim_end_matches('.').to_owned();
         return Outcome::Refused(Refusal::Forbidden(why.clone()), why);
     }
+    let is_named = text.split_whitespace().any(|word| word.trim_end_matches(['.', ',', ':']) == unit.as_str());
     match error_name.strip_prefix("org.freedesktop.systemd1.") {
         Some("TransactionIsDestructive" | "TransactionJobsConflicting") => Outcome::Refused(Refusal::JobPending, text),
-        Some("UnitMasked" | "NoSuchUnit" | "BadUnitSetting" | "LoadFailed") if !text.contains(unit.as_str()) => {
+        Some("UnitMasked" | "NoSuchUnit" | "BadUnitSetting" | "LoadFailed") if !is_named => {
             Outcome::Refused(Refusal::Declined(text.trim_end_matches('.').to_owned()), text)
         }
         Some("UnitMasked") => Outcome::Refused(Refusal::Masked, text),
@@ -315,6 +316,24 @@ mod tests {
         assert_eq!(unit_path("lerd-queue-my_app@x.service"), path);
         assert_eq!(unit_of_path(path), UnitName::parse("lerd-queue-my_app@x").ok());
         assert_eq!(unit_path("1.service"), "/org/freedesktop/systemd1/unit/_31_2eservice");
+    }
+
+    #[test]
+    fn an_error_is_about_the_unit_that_it_names() {
+        let unit = UnitName::parse("db").unwrap();
+        let answer =
+            |error: &str, text: &str| refused(&unit, &format!("org.freedesktop.systemd1.{error}"), text.into());
+        let declined = |why: &str| Outcome::Refused(Refusal::Declined(why.into()), format!("{why}."));
+        for (error, text, expected) in [
+            ("NoSuchUnit", "Unit db.service not found.", Outcome::Impossible(Unrecoverable::NotFound)),
+            ("NoSuchUnit", "Unit app-db.service not found.", declined("Unit app-db.service not found")),
+            ("UnitMasked", "Unit db.service is masked.", {
+                Outcome::Refused(Refusal::Masked, "Unit db.service is masked.".into())
+            }),
+            ("UnitMasked", "Unit fpm.service is masked.", declined("Unit fpm.service is masked")),
+        ] {
+            assert_eq!(answer(error, text), expected, "{text}");
+        }
     }
 
     proptest! {

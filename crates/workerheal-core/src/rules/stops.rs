@@ -10,8 +10,8 @@ use crate::units::{ActiveState, Deactivation, Parent, ServiceResult, StopEvidenc
 /// while for many units. A stop of just the one unit within the same second looks the same.
 const TAKEN_ALONG_WITHIN: Duration = Duration::from_secs(1);
 
-/// The job of a start that is skipped ends within this time of its condition being checked, as the signal says that
-/// arrives later.
+/// The end of a start that was skipped is signalled within this time after its condition was checked. A job that ends
+/// later is another one: a stop.
 const SKIPPED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Case<'_> {

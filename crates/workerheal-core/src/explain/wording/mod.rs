@@ -11,9 +11,9 @@ use crate::diagnosis::{Refusal, State, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::units::{ActiveState, Parent, ServiceResult};
 
-/// What the job of a worker that is still down is, if workerheal has requested it.
 /// A restart that is closer is about to happen.
 const SOON: Duration = Duration::from_secs(10);
+/// What the job of a worker that is still down is, if workerheal has requested it.
 const OWN_START: &str = "its start waits for the job of another unit";
 
 /// Words a case.
