@@ -45,6 +45,8 @@
 //! | decides while the manager reloads | nothing is decided in doubt |
 //! | disabled while down is started | intent wins |
 //! | missing evidence not searched again | no failed worker is forgotten |
+//! | failure during an inspection is overlooked | no failure is left to the next list |
+//! | file that is back is no news for one that waits | no failed worker is forgotten |
 //! | finished oneshot is run again | no other unit changes |
 //! | healed before it is proven | healed means proven |
 //! | history cleared by an uptime that was not seen | attempts are remembered |
@@ -72,6 +74,8 @@
 //! - A stop was taken for the end of the restart that it replaced.
 //! - A requested heal outlived the run that it led to.
 //! - A daemon that was restarted after an attempt did not wait for the next.
+//! - A worker whose unit file was gone when it was started was not tried again once the same file was back, and a missing
+//!   file of a unit that it needs was taken for its own.
 //! - A unit that was up again before the worker was stopped was considered the cause of that stop.
 //! - A run that ended while starting was judged by the times of the previous run.
 //! - A second stop of a worker was ignored when the journal had no record of the first.
