@@ -166,8 +166,9 @@ impl Progress {
     fn finish(&mut self, unit: &UnitName) -> Duration {
         let begun = self.under_way.iter().position(|(name, _)| name == unit).map(|at| self.under_way.remove(at).1);
         let (waited_for, since) = &self.waited_for;
-        let begun = if waited_for.contains(unit) { Some(*since) } else { begun };
-        begun.map_or(Duration::ZERO, |begun| begun.elapsed())
+        // One that the manager restarted is waited for as well.
+        let begun = begun.filter(|_| !waited_for.contains(unit)).unwrap_or(*since);
+        begun.elapsed()
     }
 
     /// Prints finished lines above those of the workers under way.
@@ -343,6 +344,8 @@ mod tests {
         // Both are reported in the end.
         progress.step(&Event { unit: Some(waits), ..Event::new(Phase::Starting) });
         assert_eq!(progress.step(&healed("a")), "✓ a  healed in 8.0s\n");
+        // As did one that the manager itself restarted meanwhile.
+        assert_eq!(progress.step(&healed("b")), "✓ b  healed in 8.0s\n");
     }
 
     #[test]
