@@ -346,4 +346,14 @@ mod tests {
             assert!(this.is_alike(&this));
         }
     }
+
+    #[test]
+    fn a_give_up_is_of_the_file_if_another_file_ends_it() {
+        for why in [Unrecoverable::NotFound, Unrecoverable::BadSetting, Unrecoverable::Unreadable] {
+            assert!(why.is_of_its_file(), "{why}");
+        }
+        for why in [Unrecoverable::NotByHand, Unrecoverable::RestartPrevented("status 78".into())] {
+            assert!(!why.is_of_its_file(), "{why}");
+        }
+    }
 }

@@ -380,4 +380,11 @@ mod tests {
             assert_eq!(rounded(Duration::from_millis(milliseconds)), text);
         }
     }
+
+    #[test]
+    fn a_sentence_names_the_worker_as_it_is_told() {
+        let event = Event { unit: UnitName::parse("lerd-queue-myapp").ok(), ..Event::new(Phase::Recovered) };
+        assert_eq!(event.sentence("myapp/queue"), event.to_string().replace("lerd-queue-myapp", "myapp/queue"));
+        assert!(event.sentence("myapp/queue").starts_with("myapp/queue "), "{}", event.sentence("myapp/queue"));
+    }
 }

@@ -137,4 +137,13 @@ fn a_worktree_is_matched_as_a_units_name_can_hold_it() {
     };
     assert!(site.is_idle_suspended("vite", None) && !site.is_idle_suspended("queue", None));
     assert!(site.is_idle_suspended("queue", Some("feature-login")) && !site.is_idle_suspended("vite", Some("main")));
+    assert!(!site.is_idle_suspended("queue", Some("main")) && !site.is_idle_suspended("queue", Some("other")));
+}
+
+#[test]
+fn a_registry_is_empty_without_sites_and_knows_no_line_that_was_not_noted() {
+    assert!(Registry::default().is_empty());
+    assert!(!Registry::new(entries(&[("shop", 1)])).unwrap().is_empty());
+    assert_eq!(Lines::default().line_of("name"), None);
+    assert_eq!(Lines::default().line_of("nothing"), None);
 }

@@ -279,3 +279,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn aliases_matter_only_where_a_pattern_can_name_one() {
+    assert!(!Selector::new("lerd-", [], &[]).unwrap().may_name_aliases());
+    assert!(Selector::new("lerd-", [], &["celery*".to_owned()]).unwrap().may_name_aliases());
+}

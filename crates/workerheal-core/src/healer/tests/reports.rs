@@ -196,3 +196,109 @@ fn the_uptime_of_a_crash_loop_is_read_with_its_restarts() {
     let asks = |action: &Action| matches!(action, Action::Inspect { detail, .. } if detail.restarts);
     assert!(actions.iter().any(asks), "{actions:?}");
 }
+
+#[test]
+fn workers_are_counted_by_their_stage_and_known_by_their_unit() {
+    let mut harness = Harness::new();
+    harness.list(&[("queue", ActiveState::Active), ("vite", ActiveState::Active), ("mail", ActiveState::Failed)]);
+    let stages = harness.healer.stages();
+    let count = |stage| stages.iter().find(|(it, _)| *it == stage).map(|(_, count)| *count);
+    assert_eq!((count(Stage::Up), count(Stage::Due), count(Stage::Held)), (Some(2), Some(1), Some(0)));
+    assert_eq!(harness.healer.worker_of(&unit("queue")).map(|worker| worker.name.as_str()), Some("queue"));
+    assert_eq!(harness.healer.worker_of(&UnitName::parse("ssh").unwrap()), None);
+    assert_eq!(harness.healer.phase_of(&unit("mail")), Some("inspecting"));
+    assert_eq!(harness.healer.phase_of(&unit("queue")), None);
+}
+
+#[test]
+fn a_report_says_until_when_a_pause_lasts_and_why_a_masked_worker_is_down() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.observe(Fact::Pause(vec![Target::Everything], Some(60 * SECOND)));
+    harness.shows("queue", crashed());
+    assert_eq!(report(&harness).retry_in, Some(60 * SECOND));
+
+    let mut harness = Harness::new();
+    let masked = UnitStatus { load: Some(LoadState::Masked), ..status("queue", ActiveState::Inactive) };
+    harness.observe(Fact::Units(vec![masked]));
+    assert_eq!(
+        (report(&harness).phase, report(&harness).reason.as_str()),
+        (Stage::Down, "nothing says that it should be up")
+    );
+}
+
+#[test]
+fn what_a_worker_waits_for_is_shown_while_it_is_inspected_again_unless_that_is_up() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() });
+    harness.observe(Fact::Frozen);
+    assert_eq!(harness.list(&[("queue", ActiveState::Failed)]), ["inspect queue and its stop"]);
+    assert_eq!(report(&harness).phase, Stage::Held);
+    let up = UnitStatus { name: UnitName::parse("lerd-php85-fpm").unwrap(), ..status("queue", ActiveState::Active) };
+    harness.observe(Fact::Changed(up));
+    assert_ne!(report(&harness).phase, Stage::Held);
+}
+
+#[test]
+fn only_changes_are_saved() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.list(&[("queue", ActiveState::Active)]);
+    assert!(!harness.healer.saved_state_changed());
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", crashed());
+    assert!(harness.healer.saved_state_changed());
+}
+
+#[test]
+fn a_start_that_is_refused_for_a_mask_is_told_as_that_only_of_a_masked_worker() {
+    for (load, expected) in [
+        (LoadState::Masked, "held queue: the unit is masked"),
+        (LoadState::Loaded, "held queue: the service manager does not start it now: Unit db.service is masked"),
+    ] {
+        let mut harness = Harness::with_starting_queue();
+        harness.observe(Fact::Changed(UnitStatus { load: Some(load), ..status("queue", ActiveState::Failed) }));
+        let refused = Outcome::Refused(Refusal::Masked, "Unit db.service is masked".into());
+        let actions = harness.ends("queue", refused);
+        assert!(actions.iter().any(|action| action == expected), "{actions:?}");
+    }
+}
+
+#[test]
+fn evidence_that_is_missing_is_searched_for_again_ever_later() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Active);
+    harness.goes("queue", ActiveState::Failed);
+    let unknown = Inspection { stop: Some(StopEvidence::Unknown("the journal lags".into())), ..crashed() };
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        harness.shows("queue", unknown.clone());
+        let due = harness.due_in().unwrap();
+        waits.push(due);
+        harness.after(due);
+    }
+    assert!(waits.is_sorted_by(|one, next| one < next), "{waits:?}");
+}
+
+#[test]
+fn a_recheck_searches_for_a_stop_that_is_not_certain() {
+    for (stop, searches) in [(Some(StopEvidence::Requested), false), (None, true)] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes_with_job("queue", ActiveState::Deactivating);
+        harness.goes("queue", ActiveState::Inactive);
+        let seen = Inspection { active: ActiveState::Inactive, stop, ..crashed() };
+        harness.shows("queue", seen);
+        harness.now = harness.healer.next_deadline().unwrap_or(harness.now);
+        let name = unit("queue");
+        if harness.healer.incidents[&name].inspections.under_way(Purpose::Recheck).is_some() {
+            harness.rechecked("queue", Inspection { active: ActiveState::Inactive, ..crashed() });
+        }
+        harness.now = harness.healer.next_deadline().unwrap();
+        let actions = harness.healer.observe(harness.now, Fact::Deadline);
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Inspect { detail, .. } => Some(detail.stop),
+            _ => None,
+        });
+        assert_eq!(asked, Some(searches), "{actions:?}");
+    }
+}
