@@ -2,8 +2,8 @@
 # Mutation test of the core: .ci/mutants.sh TARGET SHARD, as in `.ci/mutants.sh target 0/8`.
 #
 # The core's unit tests run against every mutant of the shard, and a short simulation against those that they miss. What
-# neither notices is in TARGET/mutants-missed.txt. A mutant for which the simulation goes on for
-# ever counts as noticed. Explanations are excluded: they are tested with the program's own tests.
+# neither notices is in TARGET/mutants-missed.txt. A mutant for which the simulation goes on for ever counts as noticed.
+# Explanations are excluded: they are tested with the program's own tests.
 set -eu
 target=$1 shard=$2
 
@@ -17,8 +17,7 @@ mutants() { # OUTPUT and further arguments; a status of 2 says that mutants were
 
 # A mutant is built incrementally, and for the unit tests without optimizations: the build takes longer than the tests,
 # except for those of random facts, which the simulation includes.
-export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_DEBUG=0
-export CARGO_PROFILE_SIM_OPT_LEVEL=0
+export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_DEBUG=0 CARGO_PROFILE_SIM_OPT_LEVEL=0
 mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin --cargo-arg=--lib -- -- --skip lives::
 
 unit=$target/mutants-unit/mutants.out simulation=$target/mutants-simulation/mutants.out

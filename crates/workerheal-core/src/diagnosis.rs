@@ -259,8 +259,7 @@ pub enum Unrecoverable {
 
 impl Unrecoverable {
     /// Whether the unit can be started once its file is another.
-    #[must_use]
-    pub fn is_of_its_file(&self) -> bool {
+    pub(crate) fn is_of_its_file(&self) -> bool {
         matches!(self, Self::NotFound | Self::BadSetting | Self::Unreadable)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::stage::{explain, is_held_by, run, world};
-use crate::common::{LIVES, World};
+use crate::common::{LIVES, SOON, World};
 
 /// Takes a unit's file away; [`bring_back`] undoes that.
 fn take_away(world: &World, unit: &str) {
@@ -59,7 +59,7 @@ fn the_remedy_for_a_container_that_has_no_file_is_to_write_it() {
     let mut events = world.start_daemon();
     take_away(&world, "fpm.service");
     world.control(&["stop", "fpm"]);
-    world.wait_until("the reason", crate::common::SOON, || {
+    world.wait_until("the reason", SOON, || {
         let explained = explain(&world, "app-b");
         explained.contains("it needs fpm.service, which has no file").then_some(())
     });

@@ -152,7 +152,7 @@ impl Wording<'_> {
     /// For a worker that waits for units that it needs.
     fn bring_back_parents(&self) -> Vec<String> {
         let commands = self.commands();
-        let unusable = self.down_parents().filter(|parent| parent.is_unusable());
+        let unusable = self.down_parents().filter(|parent| parent.cannot_be_started());
         let make_usable = |parent: &Parent| {
             let name = &parent.name;
             match parent.load {

@@ -270,7 +270,7 @@ impl Case<'_> {
             Rule::File => match self.seen.load {
                 LoadState::Masked => Some(Verdict::Held(Refusal::Masked)),
                 // It may still run, and is not started without its directory anyway.
-                LoadState::NotFound | LoadState::BadSetting | LoadState::Error if state == State::Orphaned => None,
+                load if load.is_unusable() && state == State::Orphaned => None,
                 LoadState::NotFound => Some(Verdict::Unrecoverable(Unrecoverable::NotFound)),
                 LoadState::BadSetting => Some(Verdict::Unrecoverable(Unrecoverable::BadSetting)),
                 LoadState::Error => Some(Verdict::Unrecoverable(Unrecoverable::Unreadable)),
@@ -373,8 +373,7 @@ impl Case<'_> {
 
     fn was_disabled(&self) -> bool {
         // Without a readable file it counts as not enabled.
-        let is_readable = !matches!(self.seen.load, LoadState::NotFound | LoadState::BadSetting | LoadState::Error);
-        is_readable
+        !self.seen.load.is_unusable()
             && self.history.at_failure.is_some_and(|file| file.enabled)
             && self.seen.file.is_some_and(|file| !file.enabled)
     }

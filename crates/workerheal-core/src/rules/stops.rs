@@ -196,10 +196,9 @@ impl Case<'_> {
         self.was_taken_along() || self.was_kept_from_starting() || self.restart_was_skipped()
     }
 
-    /// Whether it failed, and its automatic restart was skipped because a condition of the unit was not met: the manager
+    /// Whether it ended, and its automatic restart was skipped because a condition of the unit was not met: the manager
     /// then leaves it down for good, as if it had ended without error.
-    #[must_use]
-    pub fn restart_was_skipped(&self) -> bool {
+    pub(crate) fn restart_was_skipped(&self) -> bool {
         self.seen.active == ActiveState::Inactive
             && self.seen.skipped.is_some()
             && self.seen.restarts.is_some_and(|restarts| restarts.count > 0)

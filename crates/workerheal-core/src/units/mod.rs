@@ -4,6 +4,7 @@
 //! and nothing is done about it.
 
 mod inspection;
+mod related;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use inspection::{
-    Deactivation, Depth, Detail, Inspection, Location, Parent, Restarts, Said, StopEvidence, StopOrder, StoppedGroup,
-    Transition, TriggerUnit, UnitFile, has_run_since, is_another_definition,
+    Deactivation, Depth, Detail, Inspection, Location, Restarts, Said, StopEvidence, Transition, UnitFile,
+    has_run_since, is_another_definition,
 };
+pub use related::{Parent, StopOrder, StoppedGroup, TriggerUnit};
 
 /// Maximum length of a unit name in systemd, in bytes (`UNIT_NAME_MAX` in its sources).
 const MAX_NAME_BYTES: usize = 255;
@@ -243,6 +245,14 @@ words! {
         Merged = "merged",
         /// Known by name only.
         Stub = "stub",
+    }
+}
+
+impl LoadState {
+    /// Whether there is no unit file that the manager can use.
+    #[must_use]
+    pub fn is_unusable(self) -> bool {
+        matches!(self, Self::NotFound | Self::BadSetting | Self::Error)
     }
 }
 

@@ -269,25 +269,28 @@ fn a_worker_that_gave_way_comes_back_if_it_is_enabled() {
             conflicts: vec!["maintenance.service".into()],
             ..crashed()
         };
-        let displaced = Inspection {
-            stop: Some(StopEvidence::Requested),
-            displaced_by: Some("maintenance.service".into()),
-            ..seen.clone()
-        };
-        let actions = harness.shows("queue", seen);
+        let actions = harness.shows("queue", seen.clone());
         if !enabled {
             // It may have been replaced for good.
             assert_eq!(actions, [""; 0]);
             continue;
         }
         assert_eq!(actions, ["inspect queue and its stop"], "for whom was it stopped?");
-        let actions = harness.shows("queue", displaced.clone());
-        let is_held = actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint"));
-        assert!(is_held, "{actions:?}");
-        harness.list(&[("queue", ActiveState::Inactive)]);
-        let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
-        assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
+        waits_for_the_maintenance_and_comes_back(&mut harness, seen);
     }
+}
+
+/// `seen` is the first inspection, which has not searched for the stop.
+#[track_caller]
+fn waits_for_the_maintenance_and_comes_back(harness: &mut Harness, seen: Inspection) {
+    let displaced =
+        Inspection { stop: Some(StopEvidence::Requested), displaced_by: Some("maintenance.service".into()), ..seen };
+    let actions = harness.shows("queue", displaced.clone());
+    let is_held = actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint"));
+    assert!(is_held, "{actions:?}");
+    harness.list(&[("queue", ActiveState::Inactive)]);
+    let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
+    assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
 }
 
 #[test]
@@ -461,14 +464,7 @@ fn a_worker_that_gave_way_while_it_waited_for_an_automatic_restart_comes_back_to
         ..crashed()
     };
     assert_eq!(harness.shows("queue", seen.clone()), ["inspect queue and its stop"], "for whom was it stopped?");
-    let displaced =
-        Inspection { stop: Some(StopEvidence::Requested), displaced_by: Some("maintenance.service".into()), ..seen };
-    let actions = harness.shows("queue", displaced.clone());
-    let is_held = actions.iter().any(|action| action.starts_with("held queue: starting it would stop maint"));
-    assert!(is_held, "{actions:?}");
-    harness.list(&[("queue", ActiveState::Inactive)]);
-    let ended = Inspection { conflicts: Vec::new(), displaced_by: None, ..displaced };
-    assert_eq!(harness.shows("queue", ended), ["starting queue #1", "start queue"]);
+    waits_for_the_maintenance_and_comes_back(&mut harness, seen);
 }
 
 #[test]
