@@ -27,7 +27,7 @@ impl Case<'_> {
     #[must_use]
     pub fn start(&self) -> Start {
         let seen = self.seen;
-        let cannot_come_along = |parent: &Parent| parent.cannot_be_started() || (parent.finished && !parent.is_up());
+        let cannot_come_along = |parent: &Parent| parent.cannot_be_started() || parent.finished;
         let without_parents = seen.parents.iter().any(cannot_come_along);
         let unneeded = seen.parents.iter().filter(|parent| !parent.is_up() && self.brings_back(parent));
         let unneeded = unneeded.map(|parent| parent.name.clone());
