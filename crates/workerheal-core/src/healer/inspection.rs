@@ -357,9 +357,10 @@ fn is_worth_an_event(verdict: &Verdict) -> bool {
     }
 }
 
-/// Whether the last deactivation is that one. The manager takes a failure that is cleared for another end of it.
+/// Whether the last deactivation is that one. The manager takes a failure that is cleared for another end of it, and of
+/// a run that ended while it was starting it says when an earlier one ceased to be up.
 fn is_still_down_since(seen: &Inspection, last: Deactivation, then: Deactivation) -> bool {
-    last == then || (last.left == then.left && seen.began.is_none_or(|began| began <= last.left))
+    last == then || (last.left == then.left && seen.began.is_none_or(|began| began <= then.down))
 }
 
 /// Whether it is down without an error, and nothing shows that it was stopped.

@@ -118,6 +118,14 @@ fn broken(law: &'static str, how: impl Into<String>) -> Result<(), Breach> {
     Err(Breach { law, how: how.into() })
 }
 
+impl Record {
+    /// Whether it was given up last because its unit file could not be used.
+    fn is_given_up_for_its_file(&self) -> bool {
+        let of_its_file = [Unrecoverable::NotFound, Unrecoverable::BadSetting, Unrecoverable::Unreadable];
+        of_its_file.iter().any(|why| why.to_string() == self.given_up_for)
+    }
+}
+
 impl Laws {
     /// The healer starts or restarts a unit.
     pub fn start(
@@ -310,10 +318,14 @@ impl Laws {
         record.cared += 1;
     }
 
-    /// Only proven uptime, a person's start, heal or resume, or changed files end a give-up. `is_given_up`: as in the
-    /// saved state.
-    pub fn give_up_stands(&self, unit: usize, is_given_up: bool) -> Result<(), Breach> {
+    /// Only proven uptime, a person's start, heal or resume, or changed files end a give-up; of one for the file, that the
+    /// file can be used (`has_usable_file`), even if it already could when that was told. `is_given_up`: as in the saved
+    /// state.
+    pub fn give_up_stands(&self, unit: usize, is_given_up: bool, has_usable_file: bool) -> Result<(), Breach> {
         let record = &self.units[unit];
+        if has_usable_file && record.is_given_up_for_its_file() {
+            return Ok(());
+        }
         let is_forgiven =
             record.forgiven > record.forgiven_when_given_up || record.cared > record.cared_at_start || record.uncertain;
         if record.gave_up && !is_forgiven && !is_given_up {
@@ -358,9 +370,7 @@ impl Laws {
     pub fn healable(&mut self, now: Duration, unit: usize, healable: bool, policy: &Policy) -> Result<(), Breach> {
         let record = &mut self.units[unit];
         // What can be healed has a file that can be used, whatever was wrong with that when it was given up.
-        let of_its_file = [Unrecoverable::NotFound, Unrecoverable::BadSetting, Unrecoverable::Unreadable];
-        let is_of_its_file = || of_its_file.iter().any(|why| why.to_string() == record.given_up_for);
-        if !healable || record.starting || (record.gave_up && !is_of_its_file()) {
+        if !healable || record.starting || (record.gave_up && !record.is_given_up_for_its_file()) {
             record.healable_since = None;
             return Ok(());
         }

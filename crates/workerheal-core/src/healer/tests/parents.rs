@@ -144,6 +144,45 @@ fn a_worker_that_was_taken_along_disabled_and_unloaded_stays_down_when_its_paren
 }
 
 #[test]
+fn clearing_the_failure_of_a_worker_that_was_stopped_with_its_parent_as_it_started_is_no_stop() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Failed);
+    // It had died before, and was being started again.
+    let parent = Parent {
+        left: Some(9 * SECOND),
+        stop_order: StopOrder::ParentFirst,
+        ..fpm(ActiveState::Inactive, false)
+    };
+    let seen = Inspection {
+        deactivation: Some(Deactivation { left: SECOND, down: 9 * SECOND }),
+        began: Some(8 * SECOND),
+        stop: Some(StopEvidence::Requested),
+        file: Some(ENABLED),
+        parents: vec![parent.clone()],
+        ..crashed()
+    };
+    let actions = harness.shows("queue", seen.clone());
+    assert!(actions.iter().any(|action| action.starts_with("held queue: it needs lerd-php85-fpm")), "{actions:?}");
+    harness.goes("queue", ActiveState::Inactive);
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Inactive)]);
+    // For the manager it is down since then, which is long after its parent.
+    let cleared = Inspection {
+        active: ActiveState::Inactive,
+        deactivation: Some(Deactivation { left: SECOND, down: 90 * SECOND }),
+        parents: vec![Parent { stop_order: StopOrder::Unknown, ..parent.clone() }],
+        ..seen
+    };
+    let actions = harness.shows("queue", cleared.clone());
+    assert!(!actions.iter().any(|action| action.starts_with("stopped")), "{actions:?}");
+    harness.goes("lerd-php85-fpm", ActiveState::Active);
+    let back = Parent { active: ActiveState::Active, since: Some(100 * SECOND), ..parent };
+    let actions = harness.shows("queue", Inspection { parents: vec![back], ..cleared });
+    assert!(actions.iter().any(|action| action == "start queue"), "{actions:?}");
+}
+
+#[test]
 fn a_held_parent_is_reported_once_whatever_its_state() {
     let mut harness = Harness::with_healthy_queue();
     harness.goes("queue", ActiveState::Failed);

@@ -260,6 +260,11 @@ impl Manager {
         self.needs(index).any(|it| took_along(self.model.unit(it)))
     }
 
+    /// Whether its unit file can be used.
+    pub fn has_usable_file(&self, index: usize) -> bool {
+        self.model.unit(UnitId(index)).load() == LoadState::Loaded
+    }
+
     /// Whether nothing that can be known prevents healing it.
     pub fn is_healable(&self, index: usize) -> bool {
         let (unit, truth) = (self.model.unit(UnitId(index)), &self.truth[index]);

@@ -149,7 +149,9 @@ impl World {
                 let condition = saved_state.workers.get(&self.names[unit]).map(|worker| &worker.phase);
                 let is_given_up = matches!(condition, Some(SavedPhase::GivenUp(_)));
                 if self.known_intent(unit).covered {
-                    self.laws.give_up_stands(unit, is_given_up).map_err(|breach| breach.of(unit))?;
+                    let has_usable_file = self.manager.has_usable_file(unit);
+                    let stands = self.laws.give_up_stands(unit, is_given_up, has_usable_file);
+                    stands.map_err(|breach| breach.of(unit))?;
                 }
             }
             self.written = Some(Written { saved_state, origin: self.origin, at: self.now, turned: self.turned });
