@@ -287,7 +287,7 @@ impl Healer {
             if let Some(unit) = self.units.get_mut(name).filter(|_| another_run || no_stop) {
                 // That stop ended an earlier run.
                 (unit.stop_seen, unit.stop_possible, unit.witnessed) = (false, false, false);
-                unit.job_done = None;
+                unit.job_done = unit.job_done.filter(|_| was_signalled);
             }
             self.begin(now, name, suspected, Trigger::Automatic);
         }

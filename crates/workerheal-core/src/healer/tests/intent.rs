@@ -551,6 +551,30 @@ fn a_stop_before_its_first_run_is_over_once_it_has_run() {
 }
 
 #[test]
+fn a_stop_after_a_run_that_was_not_seen_is_a_stop() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Failed);
+    assert_eq!(harness.shows("queue", crashed()), ["stopped queue"]);
+    assert!(harness.rechecked("queue", Inspection { run: Some("a".into()), ..crashed() }).is_empty());
+    harness.now = harness.now + 60 * SECOND;
+    // It ran again since, and crashed a minute ago.
+    harness.observe(Fact::JobDone(unit("queue")));
+    harness.now = harness.now + SECOND;
+    harness.observe(Fact::Frozen);
+    harness.list(&[("queue", ActiveState::Failed)]);
+    let seen = Inspection {
+        run: Some("b".into()),
+        stop: Some(StopEvidence::NotRequested),
+        down_for: Some(60 * SECOND),
+        ..crashed()
+    };
+    assert_eq!(harness.rechecked("queue", seen.clone()), ["inspect queue and its stop"]);
+    let actions = harness.shows("queue", seen);
+    assert!(!actions.iter().any(|action| action.starts_with("start")), "{actions:?}");
+}
+
+#[test]
 fn a_heal_request_reports_that_another_client_was_faster() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);
