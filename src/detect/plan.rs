@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::probe::refuses;
 use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS, inquiry};
 use crate::core::batch::Plan;
-use crate::core::diagnosis::{Refusal, Trigger};
+use crate::core::diagnosis::{Refusal, State, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
+use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::rules::{Case, History, Verdict};
 use crate::core::selector::{Resolution, Worker};
@@ -50,6 +51,8 @@ struct Findings {
     shown: Vec<Refused>,
     /// Workers that are down on purpose.
     refused: Vec<Refused>,
+    /// Workers that have ended, and that the manager restarts, but not soon: it does not start them before.
+    restarted_later: Vec<Failure>,
 }
 
 impl<M: ServiceManager> Detector<M> {
@@ -83,10 +86,11 @@ impl<M: ServiceManager> Detector<M> {
         targets: &[String],
         named: &[(UnitName, Worker)],
     ) -> Result<(Plan, Inspections), ManagerError> {
-        let (Findings { unhealthy, shown, refused }, inspections) =
+        let (Findings { unhealthy, shown, refused, restarted_later }, inspections) =
             self.find(&self.context.selector.by_own_names(targets), named).await?;
         let refused = refused.into_iter().chain(shown);
-        let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() }).collect();
+        let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() });
+        let refused = refused.chain(restarted_later).collect();
         Ok((Plan { unhealthy, refused, ..Plan::default() }, inspections))
     }
 
@@ -142,8 +146,7 @@ impl<M: ServiceManager> Detector<M> {
         let Resolution::Worker(worker) = &resolution else { return };
         let history = History { trigger: Trigger::Request, refuses, ..History::default() };
         let judgement = Case { context: &self.context, unit, worker, seen, history }.judge();
-        let Some(state) = judgement.state else { return };
-        let found = UnhealthyWorker {
+        let found = |state| UnhealthyWorker {
             site: worker.site.clone(),
             worker: worker.name.clone(),
             worktree: worker.worktree.clone(),
@@ -151,6 +154,17 @@ impl<M: ServiceManager> Detector<M> {
             state,
             last_error: String::new(),
         };
+        let Some(state) = judgement.state else {
+            if let Some(time) = seen.restarts_in() {
+                let (worker, time, name) = (found(State::Failed), left(time), unit.short());
+                let error = format!(
+                    "the service manager restarts it in {time}; how to restart it now: workerheal explain {name}"
+                );
+                findings.restarted_later.push(Failure { worker, error });
+            }
+            return;
+        };
+        let found = found(state);
         match judgement.verdict {
             Verdict::Well | Verdict::Stopped => {}
             Verdict::Held(refusal) if refusal.is_intent() || matches!(refusal, Refusal::Masked | Refusal::Disabled) => {

@@ -101,3 +101,30 @@ fn a_worker_in_a_crash_loop_is_refused_by_name_with_the_reason() {
         assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."), "{ran:?}");
     }
 }
+
+#[test]
+fn a_worker_that_the_manager_restarts_much_later_is_refused_by_name_and_may_be_restarted_by_hand() {
+    let world = World::new();
+    world.write_unit(
+        &format!("{QUEUE}.service"),
+        "[Service]\nRestart=always\nRestartSec=5min\nExecStart=false\n[Install]\nWantedBy=default.target\n",
+    );
+    let _events = world.start_daemon();
+    world.control(&["enable", "--now", "--no-block", QUEUE]);
+    let waits = || (world.show(&format!("{QUEUE}.service"), "SubState") == "auto-restart").then_some(());
+    world.wait_until("the wait for its restart", SOON, waits);
+    for daemon in [true, false] {
+        if !daemon {
+            world.control(&["stop", DAEMON]);
+        }
+        let ran = world.run(&["heal", "myapp/queue"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.out.contains("the service manager restarts it in "), "{ran:?}");
+        let ran = world.run(&["explain", "myapp/queue"]);
+        assert!(ran.out.contains(&format!("restart it now: systemctl --user restart {QUEUE}")), "{ran:?}");
+    }
+    let run = || world.show(&format!("{QUEUE}.service"), "InvocationID");
+    let before = run();
+    world.control(&["restart", "--no-block", QUEUE]);
+    world.wait_until("another run", SOON, || (run() != before).then_some(()));
+}

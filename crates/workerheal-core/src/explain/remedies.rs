@@ -45,7 +45,11 @@ impl Wording<'_> {
             return self.remedy(&Verdict::Held(refusal));
         }
         match rest {
-            Rest::Up | Rest::Restarting | Rest::Starting | Rest::Stopping => {}
+            Rest::Restarting => {
+                let restart = commands.restart(&unit).filter(|_| self.case.seen.restarts_in().is_some());
+                steps.extend(restart.map(|restart| vec![format!("restart it now: {restart}")]));
+            }
+            Rest::Up | Rest::Starting | Rest::Stopping => {}
             Rest::Queued => steps.push(self.remedy(&Verdict::Held(Refusal::JobPending))),
             Rest::Masked => {
                 steps.push(vec![format!("unmask it: {}", commands.unmask(&unit))]);

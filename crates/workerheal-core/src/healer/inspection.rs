@@ -327,7 +327,11 @@ impl Healer {
                 // Its work is done, by a run that the manager or a person started.
                 return self.recovered(now, name);
             }
-            let was_stopped = seen.stop == Some(StopEvidence::Requested) || self.stop_seen(name);
+            // A stop of one that waits for an automatic restart is not in the journal; nor is a start that was skipped.
+            let another_job_ended = self.units.get(name).is_some_and(|unit| unit.job_done.is_some());
+            let was_stopped = seen.stop == Some(StopEvidence::Requested)
+                || self.stop_seen(name)
+                || (another_job_ended && seen.skipped.is_none());
             // Without a reason it is reported as stopped by hand.
             return self.dismiss(now, name, if was_stopped { "" } else { "it has ended without error" });
         }

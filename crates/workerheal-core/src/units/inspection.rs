@@ -288,6 +288,16 @@ impl Inspection {
         Some(self.result == ServiceResult::Success && status == 0)
     }
 
+    /// How long it still waits for an automatic restart that is not about to happen.
+    #[must_use]
+    pub fn restarts_in(&self) -> Option<Duration> {
+        /// A restart that is closer is about to happen.
+        const SOON: Duration = Duration::from_secs(10);
+        let delay = self.restarts.filter(|_| self.auto_restart)?.delay?;
+        let rest = delay.checked_sub(self.at.checked_sub(self.began?)?)?;
+        (rest >= SOON).then_some(rest)
+    }
+
     /// Whether the manager knows of no run of the unit since it began.
     #[must_use]
     pub fn never_ran(&self) -> bool {

@@ -2,8 +2,6 @@
 
 mod rules;
 
-use std::time::Duration;
-
 use super::rest::{NOT_EXPECTED, Rest, START_QUEUED};
 use super::times::{exactly, left, roughly, rounded};
 use super::{Line, Mark, References};
@@ -11,8 +9,6 @@ use crate::diagnosis::{Refusal, State, Unrecoverable};
 use crate::rules::{Case, ClearedBy, Rule, Verdict};
 use crate::units::{ActiveState, Parent, ServiceResult};
 
-/// A restart that is closer is about to happen.
-const SOON: Duration = Duration::from_secs(10);
 /// What the job of a worker that is still down is, if workerheal has requested it.
 const OWN_START: &str = "its start waits for the job of another unit";
 
@@ -105,8 +101,8 @@ impl Wording<'_> {
                 }
                 None => format!("{name} is up and well."),
             },
-            Rest::Restarting => match self.restarts_in() {
-                Some(time) => format!("{name} is restarted by the service manager itself in {time}."),
+            Rest::Restarting => match self.case.seen.restarts_in() {
+                Some(time) => format!("{name} is restarted by the service manager itself in {}.", left(time)),
                 None => format!("{name} is about to be restarted by the service manager itself."),
             },
             Rest::Starting => format!("{name} is on its way up."),
@@ -230,13 +226,6 @@ impl Wording<'_> {
     /// What systemd says, or the equivalent for launchd.
     fn by_manager(&self, of_systemd: String, of_launchd: &str) -> String {
         self.property(of_systemd).unwrap_or_else(|| of_launchd.to_owned())
-    }
-
-    /// How long the manager still waits before it restarts the worker, if that is not about to happen.
-    fn restarts_in(&self) -> Option<String> {
-        let seen = self.case.seen;
-        let rest = seen.restarts?.delay?.checked_sub(seen.at.checked_sub(seen.began?)?)?;
-        (rest >= SOON).then(|| left(rest))
     }
 
     /// Why it counts as healthy.

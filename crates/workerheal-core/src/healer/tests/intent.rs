@@ -575,6 +575,36 @@ fn a_stop_after_a_run_that_was_not_seen_is_a_stop() {
 }
 
 #[test]
+fn a_stop_during_the_wait_for_an_automatic_restart_is_reported_as_one() {
+    for (skipped, reported) in [(None, "stopped queue"), (Some(SECOND), "stopped queue: it has ended without error")] {
+        let mut harness = Harness::with_healthy_queue();
+        let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+        harness.now = harness.now + 60 * SECOND;
+        harness.goes("queue", ActiveState::Failed);
+        harness.observe(Fact::Changed(waits.clone()));
+        harness.observe(Fact::Heal(vec![unit("queue")]));
+        let seen = Inspection { active: ActiveState::Activating, auto_restart: true, ..crashed() };
+        harness.shows("queue", seen.clone());
+        harness.observe(Fact::Changed(UnitStatus { has_job: true, ..waits }));
+        harness.goes_with_job("queue", ActiveState::Inactive);
+        harness.observe(Fact::JobDone(unit("queue")));
+        harness.goes("queue", ActiveState::Inactive);
+        // The journal has no more than that its run ended by itself, and it is not enabled.
+        let file = Some(UnitFile { enabled: false, ..ENABLED });
+        let seen = Inspection {
+            active: ActiveState::Inactive,
+            auto_restart: false,
+            stop: Some(StopEvidence::NotRequested),
+            file,
+            skipped,
+            ..seen
+        };
+        let actions = harness.shows("queue", seen);
+        assert_eq!(actions, [reported]);
+    }
+}
+
+#[test]
 fn a_heal_request_reports_that_another_client_was_faster() {
     let mut harness = Harness::new();
     harness.list(&[("queue", ActiveState::Failed)]);

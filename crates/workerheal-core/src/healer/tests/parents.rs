@@ -149,11 +149,8 @@ fn clearing_the_failure_of_a_worker_that_was_stopped_with_its_parent_as_it_start
     harness.goes_with_job("queue", ActiveState::Deactivating);
     harness.goes("queue", ActiveState::Failed);
     // It had died before, and was being started again.
-    let parent = Parent {
-        left: Some(9 * SECOND),
-        stop_order: StopOrder::ParentFirst,
-        ..fpm(ActiveState::Inactive, false)
-    };
+    let parent =
+        Parent { left: Some(9 * SECOND), stop_order: StopOrder::ParentFirst, ..fpm(ActiveState::Inactive, false) };
     let seen = Inspection {
         deactivation: Some(Deactivation { left: SECOND, down: 9 * SECOND }),
         began: Some(8 * SECOND),
