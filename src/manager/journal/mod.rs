@@ -4,9 +4,12 @@
 //! and their units log to the system journal with the same fields. Without `--user`, every journal that the caller may
 //! read is searched.
 
+mod authors;
 mod entry;
 mod error;
+mod failed_run;
 mod history;
+mod record;
 mod stops;
 
 use std::process::Stdio;
@@ -22,7 +25,7 @@ use crate::core::text::excerpt;
 use crate::core::units::UnitName;
 use entry::{Entry, OUTPUT_FIELDS};
 
-pub(super) use error::{Command as RunCommand, FailedRun};
+pub(super) use failed_run::{Command as RunCommand, FailedRun};
 pub(super) use stops::End;
 
 /// Maximum time of a search.
