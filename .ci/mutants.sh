@@ -18,6 +18,8 @@ mutants() { # OUTPUT and further arguments; a status of 2 says that mutants were
 # A mutant is built incrementally, and for the unit tests without optimizations: the build takes longer than the tests,
 # except for those of random facts, which the simulation includes.
 export CARGO_INCREMENTAL=1 CARGO_PROFILE_SIM_DEBUG=0 CARGO_PROFILE_SIM_OPT_LEVEL=0
+# A failure that one mutant causes would be remembered, and tried with all later ones.
+export PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 mutants "$target/mutants-unit" --shard "$shard" --sharding round-robin --cargo-arg=--lib -- -- --skip lives::
 
 unit=$target/mutants-unit/mutants.out simulation=$target/mutants-simulation/mutants.out

@@ -191,5 +191,5 @@ fn order(worker: &UnhealthyWorker) -> (String, String, String) {
 
 /// Whether nothing says that it should be up: its site's name does not mean it.
 fn rests_disabled(seen: &Inspection) -> bool {
-    seen.active == ActiveState::Inactive && seen.file.is_some_and(|file| !file.enabled)
+    seen.active == ActiveState::Inactive && seen.file.is_some_and(|file| !file.enabled || file.waits_with_targets)
 }

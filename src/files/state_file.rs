@@ -343,7 +343,12 @@ mod tests {
             suspected: Some(State::Unreachable),
             last_failure: "boom".to_owned(),
             came_up: true,
-            at_failure: Some(UnitFile { enabled: true, on_demand: false, definition: u64::MAX }),
+            at_failure: Some(UnitFile {
+                enabled: true,
+                on_demand: false,
+                waits_with_targets: false,
+                definition: u64::MAX,
+            }),
             taken_along: Some(Deactivation { left: MINUTE, down: 2 * MINUTE }),
             stopped_after: Some("run-1".to_owned()),
         };

@@ -534,39 +534,3 @@ fn the_working_directory_determines_the_worktree() {
     events.prove_alive_with(&world, unit);
     assert_eq!(world.show(&service_of(asleep), "ActiveState"), "failed");
 }
-
-/// A target that nothing wants is unloaded once it is stopped, together with its members.
-#[test]
-fn a_stop_of_a_target_counts_for_its_unloaded_members() {
-    let world = World::new();
-    let states = "states: [failed, start-limit-hit, expected-but-stopped]";
-    world.config(&format!("refresh: 100ms\nheal: {{stable_after: 50ms, {states}}}\n"));
-    world.write_unit("workers.target", "[Unit]\nDescription=All workers\n");
-    let member = format!("[Unit]\nPartOf=workers.target\n[Service]\n{LIVES}\n[Install]\nWantedBy=workers.target\n");
-    world.write_unit("lerd-queue-myapp.service", &member);
-    world.daemon_reload();
-    world.control(&["enable", "lerd-queue-myapp"]);
-    world.control(&["start", "workers.target"]);
-    let _events = world.start_daemon();
-    for _ in 0..5 {
-        world.control(&["stop", "workers.target"]);
-        // Inspecting it changes nothing.
-        let explained = world.run(&["explain", "lerd-queue-myapp"]);
-        assert_eq!(explained.status, 0, "{explained:?}");
-        world.wait_until("the stop is known", SOON, || {
-            let listed = world.run(&["status"]).out;
-            let row = listed.lines().find(|line| line.starts_with("myapp/queue")).unwrap_or_default().to_owned();
-            assert!(!["starting", "proving", "up"].iter().any(|phase| row.contains(phase)), "{row}");
-            row.contains("stopped").then_some(())
-        });
-        let explained = world.run(&["explain", "lerd-queue-myapp"]);
-        assert!(explained.out.starts_with("myapp/queue is not healed: "), "{explained:?}");
-        world.control(&["start", "workers.target"]);
-        world.wait_until("it is up", SOON, || world.run(&["status"]).out.contains("myapp/queue  up").then_some(()));
-    }
-    assert!(
-        !world.reported("lerd-queue-myapp").contains(&"starting".to_owned()),
-        "{:?}",
-        world.reported("lerd-queue-myapp")
-    );
-}

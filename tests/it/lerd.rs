@@ -211,6 +211,7 @@ impl ServiceManager for StubManager {
             file: Some(UnitFile {
                 enabled: more.contains("enabled"),
                 on_demand: more.contains("timer"),
+                waits_with_targets: false,
                 definition: 1,
             }),
             run: Some("1".to_owned()),

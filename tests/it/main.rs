@@ -46,3 +46,4 @@ mod states;
 mod top;
 mod upgrade;
 mod whose;
+mod with_targets;

@@ -62,7 +62,12 @@ impl ServiceManager for Counting {
             up_for: is_up.then_some(Duration::from_secs(60)),
             down_for: (!is_up).then_some(Duration::from_secs(60)),
             result: if is_up { ServiceResult::Success } else { ServiceResult::ExitCode },
-            file: detail.file.then_some(UnitFile { enabled: true, on_demand: false, definition: 1 }),
+            file: detail.file.then_some(UnitFile {
+                enabled: true,
+                on_demand: false,
+                waits_with_targets: false,
+                definition: 1,
+            }),
             stop: detail.stop.then_some(StopEvidence::NotRequested),
             ..Inspection::crashed()
         })

@@ -156,6 +156,7 @@ pub(super) fn inspection(seen: &Seen, watched: Watched, detail: Detail) -> Inspe
         file: agent.filter(|_| detail.file).map(|agent| UnitFile {
             enabled: !seen.disabled,
             on_demand: agent.by_podman || agent.starts.waits(),
+            waits_with_targets: false,
             definition: agent.definition,
         }),
         run: (detail.file || detail.stop).then(|| job.and_then(run).unwrap_or_default()),

@@ -257,7 +257,8 @@ impl ManagerConnection {
 
     /// The unit files: whether one enables the unit, whether something else decides when it runs, and a hash of its
     /// file, its drop-ins, and the source of a generated file. `None` if the unit is masked, which hides its files.
-    pub async fn file(&self, unit: &str) -> Result<Option<UnitFile>, ManagerError> {
+    /// Only of one that `never_ran` it matters whether what it is enabled for is up.
+    pub async fn file(&self, unit: &str, never_ran: bool) -> Result<Option<UnitFile>, ManagerError> {
         let of_unit = |key| self.property(unit, wire::UNIT, key);
         let (state, fragment, drop_ins, source, triggers, condition, checked) = tokio::try_join!(
             of_unit("UnitFileState"),
@@ -283,7 +284,20 @@ impl ManagerConnection {
         let enabled = matches!(text(&state), "enabled" | "enabled-runtime" | "alias");
         let triggered = Vec::<String>::try_from(triggers).is_ok_and(|triggers| !triggers.is_empty());
         let unwanted = checked.is_some() && !bool::try_from(condition).unwrap_or(true);
-        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, definition }))
+        let waits_with_targets = enabled && never_ran && self.waits_with_targets(unit).await?;
+        Ok(Some(UnitFile { enabled, on_demand: triggered || unwanted, waits_with_targets, definition }))
+    }
+
+    /// Whether no unit that it is enabled for is up or about to be. systemd may not have loaded them.
+    async fn waits_with_targets(&self, unit: &str) -> Result<bool, ManagerError> {
+        let (wanted_by, required_by, upheld_by) = tokio::try_join!(
+            self.property(unit, wire::UNIT, "WantedBy"),
+            self.property(unit, wire::UNIT, "RequiredBy"),
+            self.property_if_known(unit, wire::UNIT, "UpheldBy"),
+        )?;
+        let targets: Vec<String> = [wanted_by, required_by].into_iter().chain(upheld_by).flat_map(names).collect();
+        let is_idle = |line: &Line| line.active.is_down() && !line.is_starting();
+        Ok(targets.is_empty() || self.list_names(&targets).await?.iter().all(is_idle))
     }
 
     /// The program and the arguments of each `ExecStart=` of a unit. systemd cannot send a command line with bytes that

@@ -100,7 +100,7 @@ impl Systemd {
                 when(seen.active == ActiveState::Failed, connection.restart_prevented(name)),
                 when(changes, connection.transition(name, seen.active)),
                 when(seen.active.is_up(), connection.uptime(name)),
-                when(detail.file, connection.file(name)),
+                when(detail.file, connection.file(name, began.is_none())),
                 when(detail.file || detail.stop, connection.invocation(name)),
                 when(detail.restarts || seen.auto_restart, connection.restarts(name)),
                 when(detail.times, connection.realtime(name, "StateChangeTimestamp")),

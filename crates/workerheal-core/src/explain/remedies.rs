@@ -70,6 +70,10 @@ impl Wording<'_> {
             Rest::OnDemand if let Some(trigger) = self.case.idle_trigger() => {
                 steps.push(vec![self.start_the_trigger(trigger), format!("start it: {}", commands.start(&unit))]);
             }
+            Rest::WithTargets => {
+                let target = "start the unit, a target perhaps, that [Install] in its unit file names".to_owned();
+                steps.push(vec![target, format!("start it alone: {}", self.heal_command())]);
+            }
             Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown | Rest::LeftTo(_) => {
                 steps.push(vec![format!("start it: {}", commands.start(&unit))]);
             }

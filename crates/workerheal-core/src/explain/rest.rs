@@ -6,6 +6,9 @@ use crate::units::{ActiveState, LoadState, StopEvidence, TriggerUnit};
 /// Why a worker is down that is masked, not enabled, or without a file.
 pub(crate) const NOT_EXPECTED: &str = "nothing says that it should be up";
 
+/// Why a worker is down that is enabled for other units than the manager has started.
+pub(crate) const WAITS_WITH_TARGETS: &str = "no unit that it is enabled for is up";
+
 /// Why a worker is down for which another client's start job waits.
 pub(crate) const START_QUEUED: &str = "its start is queued";
 
@@ -32,6 +35,8 @@ pub enum Rest {
     NotEnabled,
     /// It waits for a timer, a path, a socket or a condition.
     OnDemand,
+    /// It is down with the units that it is enabled for.
+    WithTargets,
     /// It is down because its work is done.
     Once,
     /// It is down, and it is unknown whether it was stopped on purpose; says why.
@@ -56,6 +61,7 @@ impl Rest {
             Self::Masked | Self::NoFile | Self::NotEnabled => NOT_EXPECTED.to_owned(),
             Self::Queued => START_QUEUED.to_owned(),
             Self::OnDemand => "it is down until it is wanted".to_owned(),
+            Self::WithTargets => WAITS_WITH_TARGETS.to_owned(),
             Self::Once => "it has done its work".to_owned(),
             Self::PerhapsStopped(_) => "it may have been stopped on purpose".to_owned(),
             Self::LeftTo(left_to) => left_to.clone(),
@@ -118,6 +124,7 @@ impl Case<'_> {
                 (_, Some(file), _) if file.on_demand && (file.enabled || !seen.triggers.is_empty()) => Rest::OnDemand,
                 (_, Some(file), _) if !file.enabled => Rest::NotEnabled,
                 _ if seen.oneshot => Rest::Once,
+                _ if self.waits_with_its_targets() => Rest::WithTargets,
                 (_, _, Some(StopEvidence::Unknown(why))) => Rest::PerhapsStopped(why.clone()),
                 _ => Rest::FilesUnknown,
             },

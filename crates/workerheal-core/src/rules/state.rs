@@ -59,9 +59,16 @@ impl Case<'_> {
         let is_asked_for = self.history.trigger == Trigger::Request;
         // A condition that does not hold decides when it runs, unless it is one that was up.
         let is_on_demand = file.on_demand && !self.restart_was_skipped();
-        let is_wanted = (file.enabled || is_asked_for || self.should_be_back()) && !is_on_demand && !self.seen.oneshot;
+        let is_enabled = file.enabled && !self.waits_with_its_targets();
+        let is_wanted = (is_enabled || is_asked_for || self.should_be_back()) && !is_on_demand && !self.seen.oneshot;
         // A pending job may be about to start it.
         is_wanted && known && !self.seen.has_job
+    }
+
+    /// Whether it is enabled for units of which none is up, such as the target of a project that was not started, and
+    /// has not run either.
+    pub(crate) fn waits_with_its_targets(&self) -> bool {
+        self.never_ran() && self.seen.file.is_some_and(|file| file.waits_with_targets)
     }
 
     /// Whether nothing is wrong with it but that a person wants it up: it was stopped, or nothing says that it should run.

@@ -63,6 +63,10 @@ pub struct UnitFile {
     /// Whether something else decides when it runs: a timer, path or socket (`TriggeredBy=`), or a `Condition...=` that
     /// does not hold.
     pub on_demand: bool,
+    /// Whether it never ran, and no unit that it is enabled for is up (`WantedBy=`, `RequiredBy=`, `UpheldBy=`): it waits
+    /// with the target of a project, for example.
+    #[serde(default)]
+    pub waits_with_targets: bool,
     /// A hash of the files that define the unit: see [`is_another_definition`].
     pub definition: u64,
 }

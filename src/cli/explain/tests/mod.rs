@@ -103,6 +103,7 @@ kinds! {
         Rest::NoFile => "no file",
         Rest::NotEnabled => "not enabled",
         Rest::OnDemand => "on demand",
+        Rest::WithTargets => "with targets",
         Rest::Once => "once",
         Rest::PerhapsStopped(_) => "perhaps stopped",
         Rest::FilesUnknown => "files unknown",

@@ -68,7 +68,8 @@ pub fn samples() -> Vec<Sample> {
         ),
         on_launchd(
             Sample::inactive("launchd_out", "It was taken out and disabled.").seen(|seen| {
-                seen.file = Some(UnitFile { enabled: false, on_demand: false, definition: 1 });
+                seen.file =
+                    Some(UnitFile { enabled: false, on_demand: false, waits_with_targets: false, definition: 1 });
                 seen.stop = Some(StopEvidence::Requested);
             }),
             "it is not loaded",
@@ -95,8 +96,10 @@ pub fn samples() -> Vec<Sample> {
         ),
         left_to(
             on_launchd(
-                Sample::inactive("launchd_podman", "Podman runs it.")
-                    .seen(|seen| seen.file = Some(UnitFile { enabled: true, on_demand: true, definition: 1 })),
+                Sample::inactive("launchd_podman", "Podman runs it.").seen(|seen| {
+                    seen.file =
+                        Some(UnitFile { enabled: true, on_demand: true, waits_with_targets: false, definition: 1 });
+                }),
                 "state = not running, (never exited)",
                 |job| (job.by_podman, job.log) = (true, None),
             ),

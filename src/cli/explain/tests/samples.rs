@@ -23,7 +23,7 @@ const NOW: Duration = Duration::from_secs(1_795_489_325);
 const CLOCK: Duration = Duration::from_secs(5_000);
 const RUN: &str = "0f3a9c52d1e84b7fa6c3e2b1908d7f65";
 
-const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, waits_with_targets: false, definition: 1 };
 const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
 
 /// A worker, and everything that a decision about it rests on.
@@ -223,6 +223,10 @@ fn well() -> Vec<Sample> {
         }),
         Sample::inactive("inactive_condition", "It is down, and its condition does not hold.")
             .seen(|seen| seen.file = Some(UnitFile { on_demand: true, ..ENABLED })),
+        Sample::inactive("inactive_target_down", "The target of its project was not started.").seen(|seen| {
+            seen.file = Some(UnitFile { waits_with_targets: true, ..ENABLED });
+            (seen.run, seen.deactivation) = (Some(String::new()), None);
+        }),
         Sample::inactive("inactive_oneshot", "It is down, since its work is done.").seen(|seen| seen.oneshot = true),
         Sample::inactive("inactive_stop_unknown", "It is down, and the journal has forgotten why.")
             .stop(StopEvidence::Unknown("the journal has no record of its last run".into())),

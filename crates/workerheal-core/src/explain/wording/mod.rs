@@ -2,7 +2,7 @@
 
 mod rules;
 
-use super::rest::{NOT_EXPECTED, Rest, START_QUEUED};
+use super::rest::{NOT_EXPECTED, Rest, START_QUEUED, WAITS_WITH_TARGETS};
 use super::times::{exactly, left, roughly, rounded};
 use super::{Line, Mark, References};
 use crate::diagnosis::{Refusal, State, Unrecoverable};
@@ -113,6 +113,7 @@ impl Wording<'_> {
                 Some(trigger) => format!("{name} is down: {trigger}."),
                 None => format!("{name} is down until it is wanted."),
             },
+            Rest::WithTargets => format!("{name} is down, and {WAITS_WITH_TARGETS}."),
             Rest::Once => format!("{name} has done its work."),
             Rest::PerhapsStopped(_) => format!("{name} is not healed, as it may have been stopped on purpose."),
             Rest::FilesUnknown => format!("{name} is down, but has not failed."),
@@ -287,6 +288,9 @@ impl Wording<'_> {
                     }
                 };
                 vec![down(), found(&says, evidence)]
+            }
+            Rest::WithTargets => {
+                vec![down(), found(WAITS_WITH_TARGETS, "WantedBy=, RequiredBy= or UpheldBy=".to_owned())]
             }
             Rest::Once => vec![down(), found("it does its work once, and ends", "Type=oneshot".to_owned())],
             Rest::PerhapsStopped(why) => {

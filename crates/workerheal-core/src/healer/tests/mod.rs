@@ -60,7 +60,7 @@ fn status(name: &str, active: ActiveState) -> UnitStatus {
 }
 
 /// A unit that is enabled, as it was when it failed.
-const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, waits_with_targets: false, definition: 1 };
 
 fn crashed() -> Inspection {
     Inspection { file: Some(ENABLED), ..Inspection::crashed() }

@@ -15,7 +15,7 @@ fn crashed() -> Inspection {
     Inspection::crashed()
 }
 
-const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, definition: 1 };
+const ENABLED: UnitFile = UnitFile { enabled: true, on_demand: false, waits_with_targets: false, definition: 1 };
 const DISABLED: UnitFile = UnitFile { enabled: false, ..ENABLED };
 
 /// A worker without a history, except that it was enabled when it failed.
@@ -188,6 +188,28 @@ fn a_worker_is_expected_to_be_up_if_it_is_enabled_and_nothing_else_decides() {
 }
 
 #[test]
+fn a_worker_that_is_enabled_for_a_target_which_was_not_started_waits_with_it() {
+    let waits = Inspection {
+        active: ActiveState::Inactive,
+        result: ServiceResult::Success,
+        file: Some(UnitFile { waits_with_targets: true, ..ENABLED }),
+        run: Some(String::new()),
+        deactivation: None,
+        stop: Some(StopEvidence::NotRequested),
+        ..crashed()
+    };
+    assert_eq!(by_rule(&waits), WELL);
+    let request = History { trigger: Trigger::Request, ..unknown() };
+    assert_eq!(judged(&waits, request), is(State::ExpectedButStopped, Verdict::Start));
+    // Its start was requested, and failed with a unit that it needs.
+    let kept = Inspection { stop: Some(StopEvidence::KeptFromStarting), ..waits.clone() };
+    assert_eq!(by_rule(&kept), is(State::ExpectedButStopped, Verdict::Start));
+    // It ran, which the manager has forgotten.
+    let was_up = History { was_up: true, ..unknown() };
+    assert_ne!(judged(&waits, was_up), WELL);
+}
+
+#[test]
 fn a_failed_oneshot_is_started_by_name_and_otherwise_left_to_its_trigger() {
     let request = || History { trigger: Trigger::Request, ..unknown() };
     let timer = TriggerUnit { name: "app.timer".into(), active: ActiveState::Active };
@@ -344,7 +366,9 @@ proptest! {
             prop_assert_eq!(unit.load, LoadState::Loaded);
             prop_assert!(!unit.has_job && !unit.directory_gone);
             prop_assert!(unit.parents.iter().all(|parent| parent.active.is_up()));
-            prop_assert!(matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
+            // A start that the limit refused was requested after the stop.
+            let was_refused = unit.result == ServiceResult::StartLimitHit && unit.triggers.is_empty();
+            prop_assert!(was_refused || matches!(unit.stop, None | Some(StopEvidence::NotRequested)));
             prop_assert!(unit.file != Some(DISABLED) || !was_enabled);
             prop_assert!(unit.conflicts.is_empty() && unit.stopped_groups.is_empty());
             prop_assert!(!unit.oneshot || (unit.triggers.is_empty() && unit.restart != RestartPolicy::No));

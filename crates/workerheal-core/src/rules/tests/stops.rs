@@ -116,7 +116,7 @@ fn a_unit_that_was_down_before_the_run_began_did_not_take_the_worker_along() {
 fn a_unit_that_was_unloaded_took_the_worker_along_if_its_stop_came_first() {
     for stop_order in [StopOrder::ParentFirst, StopOrder::Unknown] {
         let parent = Parent { name: "stack.target".into(), stop_order, ..Parent::default() };
-        let file = Some(UnitFile { enabled: true, on_demand: false, definition: 1 });
+        let file = Some(UnitFile { enabled: true, on_demand: false, waits_with_targets: false, definition: 1 });
         let (stop, parents) = (Some(StopEvidence::Requested), vec![parent]);
         let down = Inspection { active: ActiveState::Inactive, file, stop, parents, ..crashed() };
         let judgement = by_rule(&down);

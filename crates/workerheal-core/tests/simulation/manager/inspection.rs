@@ -96,6 +96,7 @@ impl Manager {
             file: (detail.file && !unit.is_masked()).then(|| UnitFile {
                 enabled: unit.is_enabled(),
                 on_demand: !triggers.is_empty(),
+                waits_with_targets: false,
                 // The lowest bit stands for a file that cannot be used: no two definitions differ in that alone.
                 definition: 2 * unit.definition(),
             }),
