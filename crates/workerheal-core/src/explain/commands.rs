@@ -66,8 +66,7 @@ impl Commands {
     }
 
     /// Starts a unit that waits for an automatic restart. A start would wait for that (systemd.service(5), `RestartSec=`).
-    #[must_use]
-    pub fn restart(&self, unit: &str) -> Option<String> {
+    pub(super) fn restart(&self, unit: &str) -> Option<String> {
         match &self.manager {
             Manager::Systemd { systemctl, .. } => Some(format!("{systemctl} restart {unit}")),
             Manager::Launchd(_) => None,
