@@ -129,6 +129,23 @@ fn a_failed_preparation_shows_its_own_line_or_its_status() {
     assert_error(silent, "Control process exited, code=exited, status=5");
 }
 
+/// The main process runs already, and is told to end.
+#[test]
+fn a_failed_completion_of_the_start_shows_its_own_line_or_the_last_one_before() {
+    let main =
+        "ExecStart=bash -c 'trap \"echo shutting down; exit\" TERM; echo serving; while :; do sleep 0.01; done'\n";
+    // Until the main process has written its line.
+    let waits = "until journalctl -o cat _PID=$MAINPID | grep -q serving; do sleep 0.01; done";
+    let says = format!("{main}ExecStartPost=sh -c '{waits}; echo cannot register; exit 4'");
+    let says_late = format!("{main}ExecStartPost=sh -c 'echo cannot register; {waits}; exit 4'");
+    let by_a_child = format!("{main}ExecStartPost=sh -c '{waits}; sh -c \"echo cannot register; sleep 0.1\"; exit 4'");
+    for service in [says, says_late, by_a_child] {
+        assert_eq!(after_failing(&service), "cannot register", "{service}");
+    }
+    let silent = format!("{main}ExecStartPost=sh -c '{waits}; exit 4'");
+    assert_eq!(after_failing(&silent), "serving");
+}
+
 #[test]
 fn a_missing_program_is_named() {
     for before in ["", "ExecStartPre=echo prepared\n"] {

@@ -24,6 +24,14 @@ impl Said {
     pub fn of(record: &Record, authors: &Authors, mut entries: Vec<Entry>) -> Self {
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.written()));
         entries.retain(|entry| authors.wrote(entry));
+        if let Some(at) = record.incomplete_at() {
+            let culprit = Speakers::of(&authors.completion, &entries);
+            if let Some(line) = entries.iter().filter(|entry| culprit.wrote(entry)).find_map(Entry::text) {
+                return Self { line: Some(line), farewell: None };
+            }
+            let main = Speakers::of(&authors.main, &entries);
+            entries.retain(|entry| entry.written() <= at || !main.wrote(entry));
+        }
         let speakers = authors.speakers(&entries);
         let spoke = |entry: &Entry| entry.pid.as_ref().is_some_and(|pid| speakers.contains(pid));
         let (timely, late): (Vec<_>, Vec<_>) =
@@ -39,7 +47,11 @@ pub(super) struct Authors {
     aside: HashSet<String>,
     /// Processes of the run itself.
     work: HashSet<String>,
-    /// The streams of those.
+    /// Its main process.
+    main: HashSet<String>,
+    /// Processes that complete its start.
+    completion: HashSet<String>,
+    /// The streams of the run's processes.
     pub own: HashSet<String>,
     /// When the stop began that the first of its commands belongs to: unknown processes after that belong to it.
     stop: Option<u64>,
@@ -51,14 +63,15 @@ impl Authors {
         let pids = |commands: &[Command]| commands.iter().filter(in_time).map(|it| it.pid.to_string()).collect();
         let mut aside: HashSet<String> = pids(&run.stop);
         aside.extend(pids(&run.reload));
+        let main: HashSet<String> = run.main.map(|pid| pid.to_string()).into_iter().collect();
         let mut work: HashSet<String> = pids(&run.work);
-        work.extend(run.main.map(|pid| pid.to_string()));
+        work.extend(main.iter().cloned());
         let first_stop = run.stop.iter().filter(in_time).map(|command| command.begun).min();
         let logged =
             record.entries.iter().filter(|entry| entry.is(PROCESS_EXIT) || entry.is(STOPPING)).map(Entry::sent);
         let ends = run.work.iter().map(|command| command.ended).chain(logged);
         let stop = first_stop.map(|stop| ends.filter(|end| *end <= stop && *end >= record.after).max().unwrap_or(stop));
-        let mut authors = Self { aside, work, own: HashSet::new(), stop };
+        let mut authors = Self { aside, work, main, completion: pids(&run.completion), own: HashSet::new(), stop };
         let foreign: HashSet<&String> =
             entries.iter().filter(|it| authors.is_aside(it)).filter_map(|it| it.stream.as_ref()).collect();
         authors.own = entries
@@ -101,5 +114,23 @@ impl Authors {
             Some(stream) => self.own.contains(stream),
             None => self.is_work(entry) || (!self.is_aside(entry) && self.is_before_a_stop(entry)),
         }
+    }
+}
+
+/// Some processes of a run, with their children: those use the same streams.
+struct Speakers<'a> {
+    pids: &'a HashSet<String>,
+    streams: HashSet<String>,
+}
+
+impl<'a> Speakers<'a> {
+    fn of(pids: &'a HashSet<String>, entries: &[Entry]) -> Self {
+        let own = entries.iter().filter(|entry| entry.pid.as_ref().is_some_and(|pid| pids.contains(pid)));
+        Self { pids, streams: own.filter_map(|entry| entry.stream.clone()).collect() }
+    }
+
+    fn wrote(&self, entry: &Entry) -> bool {
+        let is_of = |set: &HashSet<String>, id: &Option<String>| id.as_ref().is_some_and(|id| set.contains(id));
+        is_of(self.pids, &entry.pid) || is_of(&self.streams, &entry.stream)
     }
 }

@@ -18,6 +18,8 @@ pub(in crate::manager) struct FailedRun {
     pub main_was_clean: bool,
     /// Commands that prepare, do or complete the start.
     pub work: Vec<Command>,
+    /// Those of them that complete the start, while the main process runs already (`ExecStartPost=`).
+    pub completion: Vec<Command>,
     /// Commands of a stop.
     pub stop: Vec<Command>,
     /// Commands of a reload.

@@ -95,6 +95,13 @@ impl Record {
         self.entries.iter().find(is_end).is_some_and(|end| entry.written() > end.written())
     }
 
+    /// When the manager noted that the start could not be completed (`ExecStartPost=`), in microseconds since 1970, if that
+    /// ended the run: then the main process is told to end.
+    pub fn incomplete_at(&self) -> Option<u64> {
+        let first = self.entries.iter().rev().find(|entry| entry.is_end_of_work())?;
+        (first.command.as_deref() == Some("ExecStartPost")).then(|| first.sent())
+    }
+
     /// The first message for which this holds.
     fn first(&self, holds: impl Fn(&Entry) -> bool) -> Option<String> {
         self.entries.iter().rev().filter(|entry| holds(entry)).find_map(Entry::text)

@@ -355,10 +355,11 @@ impl ManagerConnection {
             of_service("ExecStopPost"),
         );
         // Not every release has all of them.
+        let completion = post.iter().flat_map(commands).collect();
         let work = [condition, pre, start, post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
         let stop = [stop, stop_post].into_iter().flatten().flat_map(|list| commands(&list)).collect();
         let reload = reload.iter().flat_map(commands).collect();
-        Ok(Some(FailedRun { invocation, earlier, result, main, main_was_clean, work, stop, reload }))
+        Ok(Some(FailedRun { invocation, earlier, result, main, main_was_clean, work, completion, stop, reload }))
     }
 
     /// The last run of the unit's main process, if there was one.
