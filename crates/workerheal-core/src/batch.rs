@@ -366,4 +366,42 @@ mod tests {
         batch.abandon("workerheal ends");
         assert_eq!(published(&mut batch), "starting a, failed a");
     }
+
+    #[test]
+    fn a_batch_tells_which_results_are_pending() {
+        let mut batch = batch(&["a", "b"]);
+        let [a, b, other] = ["a", "b", "other"].map(|unit| UnitName::parse(unit).unwrap());
+        assert_eq!(batch.units(), [a.clone(), b.clone()]);
+        assert_eq!([&a, &b, &other].map(|unit| batch.awaits(unit)), [true, true, false]);
+        observe(&mut batch, Phase::Failed, "a");
+        assert_eq!([&a, &b].map(|unit| batch.awaits(unit)), [false, true]);
+    }
+
+    #[test]
+    fn a_downtime_is_that_of_the_worker_that_was_healed() {
+        let mut batch = batch(&["a", "b"]);
+        for (unit, seconds) in [("a", 3), ("b", 5)] {
+            let downtime = Some(std::time::Duration::from_secs(seconds));
+            batch.observe(
+                &Event { unit: UnitName::parse(unit).ok(), downtime, ..Event::new(Phase::Healed) },
+                None,
+                None,
+            );
+        }
+        let events = std::iter::from_fn(|| batch.take());
+        let healed = events.filter(|event| event.phase == Phase::Healed);
+        let told: Vec<_> =
+            healed.map(|event| (event.unit_name().to_owned(), event.downtime.map(|it| it.as_secs()))).collect();
+        assert_eq!(told, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(5))]);
+    }
+
+    #[test]
+    fn a_worker_that_was_stopped_meanwhile_has_failed_for_that_reason() {
+        for (reason, error) in [("", "you stopped it"), ("dev.slice was stopped", "dev.slice was stopped")] {
+            let mut batch = batch(&["a"]);
+            let unit = UnitName::parse("a").ok();
+            batch.observe(&Event { unit, reason: reason.into(), ..Event::new(Phase::Stopped) }, None, None);
+            assert_eq!(batch.into_report().failed[0].error, error);
+        }
+    }
 }

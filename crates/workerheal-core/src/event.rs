@@ -311,6 +311,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_by_hand_is_told_from_another_reason_to_stay_down() {
+        let unit = UnitName::parse("lerd-queue-myapp").ok();
+        let by_hand = Event { unit, ..Event::new(Phase::Stopped) };
+        assert_eq!(by_hand.to_string(), "lerd-queue-myapp was stopped by hand and stays down");
+        let with_slice = Event { reason: "dev.slice was stopped".into(), ..by_hand };
+        assert_eq!(with_slice.to_string(), "lerd-queue-myapp stays down: dev.slice was stopped");
+    }
+
+    #[test]
     fn what_holds_everything_back_is_said_without_a_unit() {
         let event = Event { reason: "the bus does not answer".into(), ..Event::new(Phase::Held) };
         assert_eq!(event.to_string(), "the bus does not answer");

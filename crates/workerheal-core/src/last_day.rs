@@ -225,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn the_median_of_an_odd_number_is_the_one_in_the_middle() {
+        let healed = |unit, downtime| [(unit, Phase::Detected, 9, None), (unit, Phase::Healed, 8, Some(downtime))];
+        let median = |times: &[u64]| {
+            let events: Vec<_> = times.iter().flat_map(|time| healed("queue", *time)).collect();
+            tally(&events).figures(ago(0)).median_downtime.map(|median| median.as_millis())
+        };
+        assert_eq!(median(&[7]), Some(7));
+        assert_eq!(median(&[500, 20, 70]), Some(70));
+        assert_eq!(median(&[500, 20]), Some(260));
+    }
+
+    #[test]
     fn what_is_older_than_a_day_takes_no_memory() {
         let events: Vec<_> = (0..50).map(|number| ("queue", Phase::Detected, 2000 - number, None)).collect();
         let with_recent =

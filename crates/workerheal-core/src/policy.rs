@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn the_workers_of_configured_and_excluded_probes_are_known_by_name() {
+        let probes = BTreeMap::from([("vite".to_owned(), Probe::UrlFileWithin("hot".into()))]);
+        let defined_probes = DefinedProbes::AllBut(["reverb".to_owned()].into());
+        let policy = Policy { probes: probes.clone(), defined_probes, ..Policy::default() };
+        assert_eq!(policy.workers_in_probes().collect::<Vec<_>>(), ["vite", "reverb"]);
+        let off = Policy { probes, defined_probes: DefinedProbes::Off, ..Policy::default() };
+        assert_eq!(off.workers_in_probes().collect::<Vec<_>>(), ["vite"]);
+    }
+
+    #[test]
     fn a_configured_probe_comes_before_the_frameworks_and_either_can_be_switched_off() {
         let site = Site { framework: "laravel".to_owned(), ..Site::new("shop", "/srv/shop") };
         let files = [("vite".to_owned(), "public/hot".into())].into_iter().collect();

@@ -232,4 +232,24 @@ mod tests {
         assert_eq!(text["since"], "1970-01-01T00:00:01.500Z");
         assert_eq!(serde_json::from_value::<WorkerReport>(text).unwrap(), waiting);
     }
+
+    #[test]
+    fn a_worker_is_named_with_its_worktree_within_its_site_too() {
+        let main = WorkerReport::plain("vite", Stage::Up);
+        let of_branch = WorkerReport { worktree: Some("feat-x".into()), ..main.clone() };
+        assert_eq!((main.task().as_str(), of_branch.task().as_str()), ("vite", "vite@feat-x"));
+        assert_eq!(of_branch.name(), "myapp/vite@feat-x");
+    }
+
+    #[test]
+    fn a_worker_needs_you_if_nothing_more_is_tried_and_nobody_wants_that() {
+        let down =
+            |phase| WorkerReport { healthy: false, state: Some(State::Failed), ..WorkerReport::plain("queue", phase) };
+        for phase in Stage::ALL {
+            let needs_you = matches!(phase, Stage::GaveUp | Stage::Held | Stage::Unknown);
+            assert_eq!(down(phase).needs_you(), needs_you, "{phase}");
+            assert!(!WorkerReport { on_purpose: true, ..down(phase) }.needs_you(), "{phase}");
+        }
+        assert!(!WorkerReport::plain("queue", Stage::Held).needs_you(), "it is well");
+    }
 }

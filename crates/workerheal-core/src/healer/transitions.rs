@@ -273,8 +273,14 @@ impl Healer {
                 (unit.stop_seen, unit.stop_possible) = (false, false);
             }
         }
-        if let (false, Some(incident)) = (matches!(outcome, Outcome::Refused(..)), self.incidents.get_mut(name)) {
-            incident.refused = 0;
+        if !matches!(outcome, Outcome::Refused(..)) {
+            if self.was_reported_forbidden(name) {
+                // It is permitted now, so this was an attempt.
+                self.emit(name, EventPhase::Starting, |_| {});
+            }
+            if let Some(incident) = self.incidents.get_mut(name) {
+                (incident.refused, incident.reported_hold) = (0, None);
+            }
         }
         if let Some(incident) = self.incidents.get_mut(name).filter(|incident| incident.stop_asked)
             && outcome != Outcome::Cancelled

@@ -55,6 +55,19 @@ fn entries_list_what_can_be_used_and_the_first_error() {
 }
 
 #[test]
+fn the_number_of_sites_is_limited() {
+    let with = |sites: usize| {
+        let mut entries = Entries::default();
+        for number in 0..sites {
+            entries.add(Site::new(&format!("site{number}"), "/srv"), Lines::default());
+        }
+        Registry::new(entries)
+    };
+    assert!(with(MAX_SITES).is_ok());
+    assert!(with(MAX_SITES + 1).unwrap_err().to_string().contains("too many sites"));
+}
+
+#[test]
 fn the_number_of_workers_in_all_lists_is_limited() {
     let named = |count: usize| (0..count).map(|number| number.to_string()).collect::<BTreeSet<_>>();
     let with = |paused: usize| {

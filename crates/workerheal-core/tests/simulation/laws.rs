@@ -212,10 +212,11 @@ impl Laws {
         }
     }
 
-    /// The start was refused because of another unit, so it does not count as an attempt.
+    /// The start was refused because of another unit or for lack of a permission, so it does not count as an attempt. One
+    /// that was not reported did not count before.
     pub fn no_attempt(&mut self, unit: usize) {
         let record = &mut self.units[unit];
-        record.attempts = record.attempts.saturating_sub(1);
+        record.attempts = record.attempts.saturating_sub(u32::from(record.attempt_open));
         record.last_start = None;
     }
 

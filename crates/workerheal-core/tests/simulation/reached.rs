@@ -45,7 +45,7 @@ const FACTS: [&str; 17] = [
     "heal",
 ];
 /// Reasons to hold, as the variants are called.
-const REFUSALS: [&str; 19] = [
+const REFUSALS: [&str; 20] = [
     "StopMarker",
     "Paused",
     "SitePaused",
@@ -64,6 +64,7 @@ const REFUSALS: [&str; 19] = [
     "DirectoryGone",
     "StateNotHealed",
     "Declined",
+    "Forbidden",
     "Unreadable",
 ];
 /// Reasons to give up, by their first words.

@@ -390,8 +390,11 @@ fn a_missing_permission_is_reported_once_and_is_no_attempt() {
     }
     assert_eq!(harness.after(400 * SECOND), ["inspect queue"]);
     assert_eq!(harness.shows("queue", crashed()), ["start queue"]);
-    // Its end is reported.
-    assert_eq!(harness.fails("queue", "boom"), ["failed queue #1: boom", "scheduled queue #2 in 1s"]);
+    // One that is permitted is an attempt, and reported.
+    assert_eq!(
+        harness.fails("queue", "boom"),
+        ["starting queue #1", "failed queue #1: boom", "scheduled queue #2 in 1s"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Lists that contain only the units that are not up.
 
 use super::*;
+use crate::rules::MAX_RESTARTS;
 
 #[test]
 fn an_unsignalled_failure_is_found_in_the_partial_list() {
@@ -71,4 +72,32 @@ fn workers_are_counted_by_what_is_being_done_about_them() {
     harness.shows("vite", crashed());
     let expected = Counts { workers: 5, healing: 1, waiting: 1, held: 1, gave_up: 1 };
     assert_eq!(harness.healer.counts(), expected);
+}
+
+/// Each property costs a message, and the files cost systemd a search in directories.
+#[test]
+fn an_inspection_asks_only_what_the_decision_needs() {
+    let asked = |harness: &mut Harness, fact| {
+        let actions = harness.healer.observe(harness.now, fact);
+        let detail = actions.into_iter().find_map(|action| match action {
+            Action::Inspect { detail, .. } => Some((detail.stop, detail.file, detail.restarts)),
+            _ => None,
+        });
+        detail.expect("it is inspected")
+    };
+    let goes = |active| Fact::Changed(status("queue", active));
+    let failed = asked(&mut Harness::with_healthy_queue(), goes(ActiveState::Failed));
+    assert_eq!(failed, (false, false, false), "its failure was seen");
+    let ended = asked(&mut Harness::with_healthy_queue(), goes(ActiveState::Inactive));
+    assert_eq!(ended, (false, true, false), "whether it is enabled matters");
+    let listed = asked(&mut Harness::new(), Fact::Units(vec![status("queue", ActiveState::Failed)]));
+    assert_eq!(listed, (true, true, false), "its failure was not seen");
+    let mut harness = Harness::with_healthy_queue();
+    let waits = UnitStatus { auto_restart: true, ..status("queue", ActiveState::Activating) };
+    for _ in 0..MAX_RESTARTS {
+        harness.observe(Fact::Changed(waits.clone()));
+        harness.goes("queue", ActiveState::Active);
+    }
+    let looping = asked(&mut harness, Fact::Changed(waits));
+    assert!(looping.2, "how often it was restarted");
 }

@@ -9,6 +9,7 @@ mod lives;
 mod parents;
 mod reports;
 mod states;
+mod surfaces;
 
 use std::path::PathBuf;
 use std::sync::Arc;

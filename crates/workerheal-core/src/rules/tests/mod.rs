@@ -388,6 +388,21 @@ proptest! {
 }
 
 #[test]
+fn how_an_earlier_run_ended_does_not_matter_for_a_worker_that_is_up() {
+    let up = Inspection {
+        active: ActiveState::Active,
+        up_for: Some(Duration::from_secs(60)),
+        restart_prevented: Some("status 78".into()),
+        triggers: vec![waiting("app.timer")],
+        ..crashed()
+    };
+    let refuses = History { refuses: Some("localhost:5173"), ..unknown() };
+    let policy = Policy { states: vec![State::Unreachable].into_iter().collect(), ..Policy::default() };
+    let judged = judged_under(&up, refuses, &policy, &Pauses::default());
+    assert_eq!(judged, is(State::Unreachable, Verdict::Restart));
+}
+
+#[test]
 fn a_stop_that_ended_in_a_timeout_is_no_refused_restart() {
     let timed_out = Inspection { result: ServiceResult::Timeout, restart: RestartPolicy::OnFailure, ..crashed() };
     assert_eq!(by_rule(&timed_out).state, Some(State::StartLimitHit));

@@ -37,6 +37,8 @@ pub struct Manager {
     pub reloading: bool,
     /// Its responses take seconds.
     pub is_slow: bool,
+    /// It denies the healer's starts: a permission is missing.
+    pub is_forbidding: bool,
     /// How often the machine was booted.
     boots: u64,
     whim: Whim,
@@ -64,6 +66,7 @@ impl Manager {
             isolated: None,
             reloading: false,
             is_slow: false,
+            is_forbidding: false,
             boots: 0,
             whim,
             inspected_at: [Duration::ZERO; UNITS],

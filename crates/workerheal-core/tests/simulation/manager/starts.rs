@@ -92,6 +92,10 @@ impl Manager {
     pub fn start(&mut self, index: usize) -> Result<Option<Outcome>, Breach> {
         let unit = UnitId(index);
         let Some(Starting { start, step, .. }) = self.starting[index].clone() else { return Ok(None) };
+        if self.is_forbidding {
+            let why = "Access denied".to_owned();
+            return Ok(Some(Outcome::Refused(Refusal::Forbidden(why.clone()), why)));
+        }
         let named = |name: &String| (0..UNITS).find(|it| scenario::full_name(*it, &self.specs[*it]) == *name);
         let first: Vec<UnitId> = start.first.iter().filter_map(named).map(UnitId).collect();
         let before: Vec<Unit> = self.model.units().to_vec();

@@ -143,6 +143,10 @@ impl World {
                 self.disconnect()?;
                 self.people.after(time, now, Later::Bus);
             }
+            // Not an act of its own, so that all other lives stay as they are.
+            Kind::SlowManager if time.subsec_nanos().is_multiple_of(4) => {
+                self.people.forbidden_until = now + time.min(10 * MINUTE);
+            }
             Kind::SlowManager => self.people.slow_until = now + time.min(10 * MINUTE),
             Kind::DaemonRestart if self.alive => {
                 let killed = self.people.chance.bool();

@@ -80,6 +80,8 @@ pub struct People {
     pauses: Vec<(Target, Duration)>,
     pub noisy_until: Duration,
     pub slow_until: Duration,
+    /// Until then the daemon may not start anything.
+    pub forbidden_until: Duration,
     pub journal_gone_until: Duration,
     pub silent_until: Duration,
     /// A person requests a heal in the next moment in which a worker is inspected, or its start has been cancelled.
@@ -104,6 +106,7 @@ impl People {
             pauses: Vec::new(),
             noisy_until: Duration::ZERO,
             slow_until: Duration::ZERO,
+            forbidden_until: Duration::ZERO,
             journal_gone_until: Duration::ZERO,
             silent_until: Duration::ZERO,
             heals_in_between: false,
@@ -140,13 +143,14 @@ impl People {
 
     /// Whether no fault is under way that excuses a delay.
     pub fn is_quiet(&self, now: Duration) -> bool {
-        [self.noisy_until, self.slow_until, self.journal_gone_until].into_iter().all(|until| now >= until)
+        let faults = [self.noisy_until, self.slow_until, self.forbidden_until, self.journal_gone_until];
+        faults.into_iter().all(|until| now >= until)
     }
 
     /// Faults end with a boot.
     pub fn is_booted(&mut self, now: Duration) {
         self.later.retain(|(_, later)| !matches!(later, Later::Bus | Later::NoDaemon(_) | Later::Daemon | Later::Boot));
-        (self.noisy_until, self.slow_until) = (now, now);
+        (self.noisy_until, self.slow_until, self.forbidden_until) = (now, now, now);
     }
 
     /// What people want for a unit, as far as the healer knows.

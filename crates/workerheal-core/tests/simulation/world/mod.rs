@@ -169,6 +169,7 @@ impl World {
     fn judge(&mut self) -> Result<(), Breach> {
         let is_watched = self.alive && self.connected && self.people.is_quiet(self.now);
         self.manager.is_slow = self.people.slow_until >= self.now;
+        self.manager.is_forbidding = self.people.forbidden_until > self.now;
         if self.manager.is_slow || self.people.noisy_until >= self.now {
             // If it is reported seconds late or out of order, the end of one job is taken for that of another.
             self.manager.forget_stops();
