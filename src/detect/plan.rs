@@ -51,8 +51,8 @@ struct Findings {
     shown: Vec<Refused>,
     /// Workers that are down on purpose.
     refused: Vec<Refused>,
-    /// Workers that have ended, and that the manager restarts, but not soon: it does not start them before.
-    restarted_later: Vec<Failure>,
+    /// Workers that cannot be started yet: they are being stopped, or have ended and the manager restarts them much later.
+    not_yet: Vec<Failure>,
 }
 
 impl<M: ServiceManager> Detector<M> {
@@ -86,11 +86,11 @@ impl<M: ServiceManager> Detector<M> {
         targets: &[String],
         named: &[(UnitName, Worker)],
     ) -> Result<(Plan, Inspections), ManagerError> {
-        let (Findings { unhealthy, shown, refused, restarted_later }, inspections) =
+        let (Findings { unhealthy, shown, refused, not_yet }, inspections) =
             self.find(&self.context.selector.by_own_names(targets), named).await?;
         let refused = refused.into_iter().chain(shown);
         let refused = refused.map(|it| Failure { worker: it.worker, error: it.refusal.to_string() });
-        let refused = refused.chain(restarted_later).collect();
+        let refused = refused.chain(not_yet).collect();
         Ok((Plan { unhealthy, refused, ..Plan::default() }, inspections))
     }
 
@@ -155,13 +155,18 @@ impl<M: ServiceManager> Detector<M> {
             last_error: String::new(),
         };
         let Some(state) = judgement.state else {
-            if let Some(time) = seen.restarts_in() {
-                let (worker, time, name) = (found(State::Failed), left(time), unit.short());
-                let error = format!(
-                    "the service manager restarts it in {time}; how to restart it now: workerheal explain {name}"
-                );
-                findings.restarted_later.push(Failure { worker, error });
-            }
+            let name = unit.short();
+            let error = match seen.restarts_in() {
+                Some(time) => format!(
+                    "the service manager restarts it in {}; how to restart it now: workerheal explain {name}",
+                    left(time)
+                ),
+                None if seen.active == ActiveState::Deactivating => {
+                    format!("it is being stopped; once it is down: workerheal heal {name}")
+                }
+                None => return,
+            };
+            findings.not_yet.push(Failure { worker: found(State::Failed), error });
             return;
         };
         let found = found(state);

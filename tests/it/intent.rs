@@ -192,6 +192,33 @@ fn a_stop_while_the_daemon_was_down_is_obeyed() {
 }
 
 #[test]
+fn a_stop_that_its_unit_keeps_out_of_the_journal_is_obeyed() {
+    let world = World::new();
+    world.worker(QUEUE, &format!("{FAILS_WHEN_STOPPED}\nLogLevelMax=notice"));
+    world.workers([OTHER]);
+    let mut events = world.start_daemon();
+    world.control(&["stop", QUEUE]);
+    events.wait("stopped", QUEUE);
+    let untouched = world.picture(&[QUEUE]);
+    world.control(&["restart", DAEMON]);
+    events.prove_alive_with(&world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched, "the daemon saw that stop");
+
+    world.control(&["start", QUEUE]);
+    world.control(&["stop", DAEMON, QUEUE]);
+    let untouched = world.picture(&[QUEUE]);
+    world.control(&["start", DAEMON]);
+    let held = events.wait("held", QUEUE);
+    assert!(text(&held, "WORKERHEAL_REASON").contains("LogLevelMax="), "{held:#}");
+    events.prove_alive_with(&world, OTHER);
+    assert_eq!(world.picture(&[QUEUE]), untouched, "it may have been stopped on purpose");
+    // What is seen needs no journal.
+    world.run(&["heal", QUEUE]);
+    world.kill(QUEUE, "KILL");
+    events.wait("starting", QUEUE);
+}
+
+#[test]
 fn a_failure_that_a_person_cleared_is_left_alone_if_the_worker_is_not_enabled() {
     let world = waiting_for_an_attempt();
     world.control(&["disable", QUEUE]);

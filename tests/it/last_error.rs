@@ -154,6 +154,11 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
+fn a_pid_file_that_never_comes_is_named() {
+    assert_error("Type=forking\nPIDFile=%t/never.pid\nExecStart=true", "PID file");
+}
+
+#[test]
 fn a_watchdog_timeout_is_named() {
     let service = "Type=notify\nNotifyAccess=all\nWatchdogSec=500ms\nWatchdogSignal=KILL\n\
         ExecStart=sh -c 'systemd-notify --ready; sleep infinity'";

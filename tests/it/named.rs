@@ -128,3 +128,23 @@ fn a_worker_that_the_manager_restarts_much_later_is_refused_by_name_and_may_be_r
     world.control(&["restart", "--no-block", QUEUE]);
     world.wait_until("another run", SOON, || (run() != before).then_some(()));
 }
+
+#[test]
+fn a_worker_that_is_being_stopped_is_refused_by_name_with_that_reason() {
+    let world = World::new();
+    let slow = "ExecStart=bash -c 'trap \"\" TERM; while :; do sleep 0.05; done'\nTimeoutStopSec=60";
+    world.worker(QUEUE, slow);
+    let _events = world.start_daemon();
+    world.control(&["stop", "--no-block", QUEUE]);
+    let state = || world.show(&format!("{QUEUE}.service"), "ActiveState");
+    world.wait_until("its stop", SOON, || (state() == "deactivating").then_some(()));
+    for daemon in [true, false] {
+        if !daemon {
+            world.control(&["stop", DAEMON]);
+        }
+        let ran = world.run(&["heal", "myapp/queue"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.out.contains("it is being stopped"), "{ran:?}");
+    }
+    world.kill(QUEUE, "KILL");
+}

@@ -132,7 +132,9 @@ impl Record {
             ServiceResult::Timeout => self.first(|entry| entry.is_warning() && entry.says("timed out")),
             ServiceResult::Watchdog => self.first(|entry| entry.is_warning() && entry.says("Watchdog timeout")),
             ServiceResult::OomKill => self.first(|entry| entry.is(OUT_OF_MEMORY)),
-            ServiceResult::Protocol => self.first(Entry::is_warning),
+            ServiceResult::Protocol => {
+                self.first(Entry::is_warning).or_else(|| self.first(|entry| entry.says("PID file")))
+            }
             _ => None,
         };
         typical

@@ -221,13 +221,28 @@ impl Systemd {
 
     async fn stop_evidence(&self, unit: &UnitName, run: Option<&str>, end: End) -> StopEvidence {
         match run {
-            Some(run) if !run.is_empty() => self.journal.stop_evidence(run, end).await,
+            Some(run) if !run.is_empty() => match self.journal.stop_evidence(run, end).await {
+                StopEvidence::NotRequested if !end.was_sudden && self.logs_no_stop(unit).await => {
+                    StopEvidence::Unknown("LogLevelMax= of its unit keeps stops out of the journal".to_owned())
+                }
+                evidence => evidence,
+            },
             _ => match self.end_of_last_job(unit).await {
                 Ok(Some(evidence)) => evidence,
                 Ok(None) => StopEvidence::Unknown(format!("the service manager does not know the last run of {unit}")),
                 Err(unknown) => unknown,
             },
         }
+    }
+
+    /// Whether systemd drops its messages about stops of the unit (`LogLevelMax=`, systemd.exec(5)): they are of the level
+    /// `info`.
+    async fn logs_no_stop(&self, unit: &UnitName) -> bool {
+        const INFO: i32 = 6;
+        let Ok(connection) = self.connection() else { return false };
+        let max = connection.property_if_known(unit.as_str(), wire::SERVICE, "LogLevelMax").await;
+        let max = max.ok().flatten().and_then(|max| i32::try_from(max).ok());
+        max.is_some_and(|max| (0..INFO).contains(&max))
     }
 
     async fn end_of_last_job(&self, unit: &UnitName) -> Result<Option<StopEvidence>, StopEvidence> {
