@@ -90,6 +90,12 @@ mod tests {
     }
 
     #[test]
+    fn the_jitter_goes_from_shorter_to_longer_waits() {
+        let backoff = Backoff::new(Duration::from_secs(10), 2.0, Duration::from_secs(300), 0.2).unwrap();
+        assert_eq!([0.0, 0.5, 1.0].map(|random| backoff.wait(1, random).as_secs()), [8, 10, 12]);
+    }
+
+    #[test]
     fn settings_without_sense_are_refused_by_name() {
         let second = Duration::from_secs(1);
         for (initial, factor, max, jitter, why) in [

@@ -404,4 +404,31 @@ mod tests {
             assert_eq!(batch.into_report().failed[0].error, error);
         }
     }
+
+    #[test]
+    fn a_worker_whose_job_is_pending_is_waited_for_and_a_refused_one_is_not() {
+        let mut batch = batch(&["a", "b"]);
+        let unit = UnitName::parse("a").ok();
+        batch.observe(&Event { unit, ..Event::new(Phase::Held) }, Some(&Refusal::JobPending), None);
+        assert_eq!(published(&mut batch), "");
+        batch.refuse(&UnitName::parse("b").unwrap(), "it is paused".into());
+        let events: Vec<Event> = std::iter::from_fn(|| batch.take()).collect();
+        let told: Vec<_> = events.iter().map(|event| (event.phase, event.unit_name(), event.error.as_str())).collect();
+        assert_eq!(told, [(Phase::Starting, "b", ""), (Phase::Failed, "b", "it is paused")]);
+        observe(&mut batch, Phase::Healed, "a");
+        assert_eq!(published(&mut batch), "starting a, healed a");
+        let report = batch.into_report();
+        assert_eq!((report.healed.len(), report.failed[0].error.as_str()), (1, "it is paused"));
+    }
+
+    #[test]
+    fn a_heal_does_not_speak_for_workers_that_wait_for_another_one() {
+        let mut batch = batch(&["child", "parent", "other"]);
+        hold(&mut batch, "child", "parent.service");
+        observe(&mut batch, Phase::Healed, "other");
+        assert!(published(&mut batch).ends_with("healed other"));
+        observe(&mut batch, Phase::Failed, "parent");
+        assert!(batch.is_done(), "what the child waits for has failed");
+        assert_eq!(published(&mut batch), "failed parent, starting child, failed child");
+    }
 }

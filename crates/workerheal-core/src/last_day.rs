@@ -237,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn a_day_includes_its_first_instant() {
+        let tally = tally(&[("queue", Phase::Detected, 24 * 60, None), ("vite", Phase::Detected, 0, None)]);
+        assert_eq!(tally.figures(ago(0)).failures, 2);
+        for (minutes, is_whole) in [(24 * 60, true), (24 * 60 - 1, false)] {
+            assert_eq!(Tally::new(ago(minutes)).figures(ago(0)).since.is_none(), is_whole);
+        }
+    }
+
+    #[test]
     fn what_is_older_than_a_day_takes_no_memory() {
         let events: Vec<_> = (0..50).map(|number| ("queue", Phase::Detected, 2000 - number, None)).collect();
         let with_recent =
