@@ -7,9 +7,11 @@ mod intent;
 mod lists;
 mod lives;
 mod parents;
+mod proofs;
 mod reports;
 mod states;
 mod surfaces;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;

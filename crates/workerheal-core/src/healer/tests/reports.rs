@@ -248,6 +248,38 @@ fn only_changes_are_saved() {
     harness.goes("queue", ActiveState::Failed);
     harness.shows("queue", crashed());
     assert!(harness.healer.saved_state_changed());
+
+    let mut harness = Harness::with_healthy_queue();
+    harness.observe(Fact::Pause(vec![Target::Everything], None));
+    harness.goes("queue", ActiveState::Failed);
+    assert!(harness.healer.saved_state_if_changed().is_some());
+    harness.list(&[("queue", ActiveState::Failed)]);
+    assert_eq!(harness.healer.saved_state_if_changed(), None, "it is held as before");
+}
+
+#[test]
+fn a_worker_that_went_down_with_its_parent_is_saved_before_its_files_are_read() {
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes_with_job("queue", ActiveState::Deactivating);
+    harness.goes("queue", ActiveState::Failed);
+    let seen = Inspection { parents: vec![fpm(ActiveState::Failed, false)], file: None, ..crashed() };
+    harness.shows("queue", seen.clone());
+    harness.shows("queue", Inspection { stop: Some(StopEvidence::Requested), ..seen });
+    let saved = harness.healer.saved_state();
+    assert_eq!(saved.workers[&unit("queue")].taken_along, crashed().deactivation);
+}
+
+#[test]
+fn a_plan_leaves_out_workers_that_a_start_would_not_help() {
+    let oneshot = Inspection { oneshot: true, ..crashed() };
+    let waits = Inspection { parents: vec![fpm(ActiveState::Failed, false)], ..crashed() };
+    for (seen, expected) in [(oneshot, (0, 1)), (waits, (1, 0))] {
+        let mut harness = Harness::with_healthy_queue();
+        harness.goes("queue", ActiveState::Failed);
+        harness.shows("queue", seen);
+        let plan = harness.healer.plan(harness.now);
+        assert_eq!((plan.unhealthy.len(), plan.left_alone.len()), expected);
+    }
 }
 
 #[test]

@@ -303,12 +303,16 @@ fn a_worker_without_its_directory_is_orphaned_whatever_its_state() {
             assert_eq!(unhealthy(&harness), ["myapp/queue orphaned"], "{active} {next}");
         }
         assert!(harness.list(&[("queue", active)]).is_empty(), "{active}");
+        let still_gone = vec![works_in("queue", "/srv/myapp", true)];
+        assert_eq!(harness.observe(Fact::Located(still_gone)), [""; 0], "{active}");
         // Its directory is back.
         let did = harness.observe(Fact::Located(vec![works_in("queue", "/srv/myapp", false)]));
         assert!(did.iter().any(|did| did.starts_with("inspect queue")), "{active}: {did:?}");
-        let did = harness.shows("queue", Inspection { directory_gone: false, ..seen });
+        let file = Some(UnitFile { enabled: active != ActiveState::Inactive, ..ENABLED });
+        let did = harness.shows("queue", Inspection { directory_gone: false, file, ..seen });
         let expected = match active {
             ActiveState::Failed => "start queue",
+            ActiveState::Inactive => "stopped queue: its directory is back, and it is down",
             _ => "",
         };
         assert!(expected.is_empty() || did.contains(&expected.to_owned()), "{active}: {did:?}");

@@ -143,3 +143,45 @@ fn a_worker_that_is_being_proven_is_explained_with_the_time_that_takes() {
     assert!(summary(&mut harness).contains("once it has stayed up for 3s"), "{}", summary(&mut harness));
     assert!(!summary(&mut Harness::with_healthy_queue()).contains("once"));
 }
+
+fn summary(harness: &mut Harness, seen: &Inspection) -> String {
+    let now = harness.now;
+    harness.healer.explain(now, &unit("queue"), seen, &references()).unwrap().summary
+}
+
+#[test]
+fn an_explanation_says_what_the_healer_knows_of_the_worker() {
+    let with_job = Inspection { has_job: true, ..crashed() };
+    let mut harness = Harness::with_starting_queue();
+    let says = summary(&mut harness, &with_job);
+    assert!(says.contains("is being started"), "{says}");
+    harness.ends("queue", Outcome::Refused(Refusal::Forbidden("Access denied".into()), "Access denied".into()));
+    let says = summary(&mut harness, &with_job);
+    assert!(says.contains("another job is under way"), "{says}");
+    let says = summary(&mut harness, &crashed());
+    assert!(says.contains("has no permission to start it"), "{says}");
+
+    let mut harness = Harness::with_proving_queue();
+    let ended = Inspection { active: ActiveState::Inactive, ..crashed() };
+    harness.goes("queue", ActiveState::Inactive);
+    harness.shows("queue", ended.clone());
+    let says = summary(&mut harness, &ended);
+    assert!(says.contains("it ended without error soon after its start"), "{says}");
+
+    let mut harness = Harness::with_healthy_queue();
+    harness.goes("queue", ActiveState::Failed);
+    harness.shows("queue", Inspection { load: LoadState::NotFound, ..crashed() });
+    // Its file is back, and the manager has not read it.
+    let says = summary(&mut harness, &Inspection { file: None, ..crashed() });
+    assert!(says.contains("was given up: the unit has no file any more"), "{says}");
+}
+
+#[test]
+fn an_explanation_leaves_a_wait_as_it_is() {
+    let mut harness = Harness::with_starting_queue();
+    harness.fails("queue", "boom");
+    assert_eq!(harness.due_in(), Some(SECOND));
+    summary(&mut harness, &crashed());
+    assert_eq!(harness.due_in(), Some(SECOND));
+    assert_eq!(harness.after(SECOND), ["inspect queue"]);
+}
