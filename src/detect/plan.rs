@@ -132,7 +132,7 @@ impl<M: ServiceManager> Detector<M> {
             let Ok((unit, named_itself, detail, seen, refuses)) = inspection.await else { continue };
             let seen = seen?;
             if named_itself || !rests_disabled(&seen) {
-                self.judge(&unit, &seen, refuses.as_deref(), &mut findings);
+                self.judge((&unit, named_itself), &seen, refuses.as_deref(), &mut findings);
             }
             made.add(unit, asked_at, detail, seen);
         }
@@ -141,7 +141,13 @@ impl<M: ServiceManager> Detector<M> {
         Ok((findings, made))
     }
 
-    fn judge(&self, unit: &UnitName, seen: &Inspection, refuses: Option<&str>, findings: &mut Findings) {
+    fn judge(
+        &self,
+        (unit, named_itself): (&UnitName, bool),
+        seen: &Inspection,
+        refuses: Option<&str>,
+        findings: &mut Findings,
+    ) {
         let resolution = self.resolution_in(unit, &seen.location());
         let Resolution::Worker(worker) = &resolution else { return };
         let history = History { trigger: Trigger::Request, refuses, ..History::default() };
@@ -161,7 +167,7 @@ impl<M: ServiceManager> Detector<M> {
                     "the service manager restarts it in {}; how to restart it now: workerheal explain {name}",
                     left(time)
                 ),
-                None if seen.active == ActiveState::Deactivating => {
+                None if seen.active == ActiveState::Deactivating && named_itself => {
                     format!("it is being stopped; once it is down: workerheal heal {name}")
                 }
                 None => return,
