@@ -14,7 +14,6 @@ use super::{Detector, Inspections, MAX_CONCURRENT_INSPECTIONS, inquiry};
 use crate::core::batch::Plan;
 use crate::core::diagnosis::{Refusal, State, Trigger};
 use crate::core::event::{Failure, UnhealthyWorker};
-use crate::core::explain::times::left;
 use crate::core::healer::Timestamp;
 use crate::core::rules::{Case, History, Verdict};
 use crate::core::selector::{Resolution, Worker};
@@ -51,7 +50,7 @@ struct Findings {
     shown: Vec<Refused>,
     /// Workers that are down on purpose.
     refused: Vec<Refused>,
-    /// Workers that cannot be started yet: they are being stopped, or have ended and the manager restarts them much later.
+    /// Workers that no start would bring up yet.
     not_yet: Vec<Failure>,
 }
 
@@ -132,7 +131,7 @@ impl<M: ServiceManager> Detector<M> {
             let Ok((unit, named_itself, detail, seen, refuses)) = inspection.await else { continue };
             let seen = seen?;
             if named_itself || !rests_disabled(&seen) {
-                self.judge((&unit, named_itself), &seen, refuses.as_deref(), &mut findings);
+                self.judge(&unit, named_itself, &seen, refuses.as_deref(), &mut findings);
             }
             made.add(unit, asked_at, detail, seen);
         }
@@ -143,7 +142,8 @@ impl<M: ServiceManager> Detector<M> {
 
     fn judge(
         &self,
-        (unit, named_itself): (&UnitName, bool),
+        unit: &UnitName,
+        named_itself: bool,
         seen: &Inspection,
         refuses: Option<&str>,
         findings: &mut Findings,
@@ -151,7 +151,8 @@ impl<M: ServiceManager> Detector<M> {
         let resolution = self.resolution_in(unit, &seen.location());
         let Resolution::Worker(worker) = &resolution else { return };
         let history = History { trigger: Trigger::Request, refuses, ..History::default() };
-        let judgement = Case { context: &self.context, unit, worker, seen, history }.judge();
+        let case = Case { context: &self.context, unit, worker, seen, history };
+        let judgement = case.judge();
         let found = |state| UnhealthyWorker {
             site: worker.site.clone(),
             worker: worker.name.clone(),
@@ -161,18 +162,9 @@ impl<M: ServiceManager> Detector<M> {
             last_error: String::new(),
         };
         let Some(state) = judgement.state else {
-            let name = unit.short();
-            let error = match seen.restarts_in() {
-                Some(time) => format!(
-                    "the service manager restarts it in {}; how to restart it now: workerheal explain {name}",
-                    left(time)
-                ),
-                None if seen.active == ActiveState::Deactivating && named_itself => {
-                    format!("it is being stopped; once it is down: workerheal heal {name}")
-                }
-                None => return,
-            };
-            findings.not_yet.push(Failure { worker: found(State::Failed), error });
+            // That one of a site's workers is being stopped is no failure to heal the site.
+            let why = case.why_not_yet().filter(|_| named_itself || seen.active != ActiveState::Deactivating);
+            findings.not_yet.extend(why.map(|error| Failure { worker: found(State::Failed), error }));
             return;
         };
         let found = found(state);

@@ -12,6 +12,20 @@ fn heals(world: &World, target: &str) -> Ran {
     ran
 }
 
+/// A heal of the worker by its name fails for this reason, with the daemon and without it.
+#[track_caller]
+fn refuses(world: &World, reason: &str) {
+    for daemon in [true, false] {
+        if !daemon {
+            world.control(&["stop", DAEMON]);
+        }
+        let ran = world.run(&["heal", "myapp/queue"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.out.contains(reason), "{ran:?}");
+        assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."), "{ran:?}");
+    }
+}
+
 /// A worker that is up, and not enabled.
 fn start_without_enabling(world: &World, unit: &str) {
     world.write_worker(unit, LIVES);
@@ -91,15 +105,7 @@ fn a_worker_in_a_crash_loop_is_refused_by_name_with_the_reason() {
     world.wait_until("the crash loop", SOON, || {
         world.run(&["status"]).out.contains("the service manager itself restarts it").then_some(())
     });
-    for daemon in [true, false] {
-        if !daemon {
-            world.control(&["stop", DAEMON]);
-        }
-        let ran = world.run(&["heal", "myapp/queue"]);
-        assert_eq!(ran.status, 1, "{ran:?}");
-        assert!(ran.out.contains("the service manager itself restarts it"), "{ran:?}");
-        assert_eq!(ran.out.lines().last(), Some("Healed 0 worker(s), 1 failed."), "{ran:?}");
-    }
+    refuses(&world, "the service manager itself restarts it");
 }
 
 #[test]
@@ -113,16 +119,9 @@ fn a_worker_that_the_manager_restarts_much_later_is_refused_by_name_and_may_be_r
     world.control(&["enable", "--now", "--no-block", QUEUE]);
     let waits = || (world.show(&format!("{QUEUE}.service"), "SubState") == "auto-restart").then_some(());
     world.wait_until("the wait for its restart", SOON, waits);
-    for daemon in [true, false] {
-        if !daemon {
-            world.control(&["stop", DAEMON]);
-        }
-        let ran = world.run(&["heal", "myapp/queue"]);
-        assert_eq!(ran.status, 1, "{ran:?}");
-        assert!(ran.out.contains("the service manager restarts it in "), "{ran:?}");
-        let ran = world.run(&["explain", "myapp/queue"]);
-        assert!(ran.out.contains(&format!("restart it now: systemctl --user restart {QUEUE}")), "{ran:?}");
-    }
+    refuses(&world, "the service manager restarts it in ");
+    let ran = world.run(&["explain", "myapp/queue"]);
+    assert!(ran.out.contains(&format!("restart it now: systemctl --user restart {QUEUE}")), "{ran:?}");
     let run = || world.show(&format!("{QUEUE}.service"), "InvocationID");
     let before = run();
     world.control(&["restart", "--no-block", QUEUE]);
@@ -138,13 +137,6 @@ fn a_worker_that_is_being_stopped_is_refused_by_name_with_that_reason() {
     world.control(&["stop", "--no-block", QUEUE]);
     let state = || world.show(&format!("{QUEUE}.service"), "ActiveState");
     world.wait_until("its stop", SOON, || (state() == "deactivating").then_some(()));
-    for daemon in [true, false] {
-        if !daemon {
-            world.control(&["stop", DAEMON]);
-        }
-        let ran = world.run(&["heal", "myapp/queue"]);
-        assert_eq!(ran.status, 1, "{ran:?}");
-        assert!(ran.out.contains("it is being stopped"), "{ran:?}");
-    }
+    refuses(&world, "it is being stopped");
     world.kill(QUEUE, "KILL");
 }

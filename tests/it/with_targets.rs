@@ -3,7 +3,7 @@
 use crate::common::{LIVES, SOON, World, service_of};
 
 const QUEUE: &str = "lerd-queue-myapp";
-/// Enabled for the default target, and not started: what ended is healed once this is started.
+/// Enabled for the default target, and never started. That it is started shows that the daemon starts such workers.
 const PROOF: &str = "lerd-proof-shop";
 
 /// A world that heals workers which are down without an error, with a target and a worker that is enabled for it.

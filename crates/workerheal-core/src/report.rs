@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_needs_you_if_nothing_more_is_tried_and_nobody_wants_that() {
+    fn a_worker_needs_you_if_nothing_more_is_tried_and_that_is_not_on_purpose() {
         let down =
             |phase| WorkerReport { healthy: false, state: Some(State::Failed), ..WorkerReport::plain("queue", phase) };
         for phase in Stage::ALL {

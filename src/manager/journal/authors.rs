@@ -1,7 +1,8 @@
 //! Which lines of the journal a failed run wrote itself, and the last of them.
 //!
 //! A line is the run's own if one of its main or preparing processes wrote it. Output of commands like `ExecStopPost=`
-//! comes after the fact, and so do the last words of children that are told to end once the main process has failed.
+//! comes after the fact, and so do the last words of children that are told to end once the main process has failed, and
+//! those of a main process that is told to end because `ExecStartPost=` has failed.
 //! journald asks a living process for its unit, so for one that dies at once it knows at most the process id and the
 //! stream, which identify its lines.
 
@@ -25,11 +26,12 @@ impl Said {
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.written()));
         entries.retain(|entry| authors.wrote(entry));
         if let Some(at) = record.incomplete_at() {
-            let culprit = Speakers::of(&authors.completion, &entries);
-            if let Some(line) = entries.iter().filter(|entry| culprit.wrote(entry)).find_map(Entry::text) {
+            let culprit = Processes::of(&authors.completion, &entries);
+            let mut its_lines = entries.iter().filter(|entry| culprit.wrote(entry)).filter_map(Entry::text);
+            if let Some(line) = its_lines.find(|line| !line.is_empty()) {
                 return Self { line: Some(line), farewell: None };
             }
-            let main = Speakers::of(&authors.main, &entries);
+            let main = Processes::of(&authors.main, &entries);
             entries.retain(|entry| entry.written() <= at || !main.wrote(entry));
         }
         let speakers = authors.speakers(&entries);
@@ -118,12 +120,12 @@ impl Authors {
 }
 
 /// Some processes of a run, with their children: those use the same streams.
-struct Speakers<'a> {
+struct Processes<'a> {
     pids: &'a HashSet<String>,
     streams: HashSet<String>,
 }
 
-impl<'a> Speakers<'a> {
+impl<'a> Processes<'a> {
     fn of(pids: &'a HashSet<String>, entries: &[Entry]) -> Self {
         let own = entries.iter().filter(|entry| entry.pid.as_ref().is_some_and(|pid| pids.contains(pid)));
         Self { pids, streams: own.filter_map(|entry| entry.stream.clone()).collect() }

@@ -71,7 +71,7 @@ impl Wording<'_> {
                 steps.push(vec![self.start_the_trigger(trigger), format!("start it: {}", commands.start(&unit))]);
             }
             Rest::WithTargets => {
-                let target = "start the unit, a target perhaps, that [Install] in its unit file names".to_owned();
+                let target = "start the unit that [Install] in its unit file names, such as a target".to_owned();
                 steps.push(vec![target, format!("start it alone: {}", self.heal_command())]);
             }
             Rest::OnDemand | Rest::Once | Rest::PerhapsStopped(_) | Rest::FilesUnknown | Rest::LeftTo(_) => {

@@ -1,5 +1,6 @@
 //! Why a worker counts as healthy.
 
+use super::times::left;
 use crate::rules::Case;
 use crate::units::{ActiveState, LoadState, StopEvidence, TriggerUnit};
 
@@ -83,6 +84,18 @@ impl Case<'_> {
         self.why_stopped()
     }
 
+    /// Why no start would bring up yet what a person asks for, as a clause, although nothing is wrong with the worker: it is
+    /// being stopped, or it has ended and the manager restarts it later, and starts it no earlier (systemd.service(5),
+    /// `RestartSec=`).
+    #[must_use]
+    pub fn why_not_yet(&self) -> Option<String> {
+        if self.seen.active == ActiveState::Deactivating {
+            return Some("it is being stopped".to_owned());
+        }
+        let time = left(self.seen.restarts_in()?);
+        Some(format!("the service manager restarts it in {time}; how to restart it now is in its explanation"))
+    }
+
     /// Whether it is down because it was stopped, whatever else says that it need not be up.
     pub(super) fn rests_stopped(&self) -> bool {
         // A oneshot is down after a start too: that a job has ended shows no stop.
@@ -129,6 +142,50 @@ impl Case<'_> {
                 _ => Rest::FilesUnknown,
             },
             active => Rest::Unclear(active),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::context::Context;
+    use crate::rules::History;
+    use crate::selector::Worker;
+    use crate::units::{Inspection, Restarts, UnitName};
+
+    #[test]
+    fn a_worker_that_no_start_would_bring_up_yet_is_refused_with_the_reason() {
+        let stopping = Inspection { active: ActiveState::Deactivating, ..Inspection::crashed() };
+        let waits = |delay, waited: u64| Inspection {
+            active: ActiveState::Activating,
+            auto_restart: true,
+            restarts: Some(Restarts { count: 1, last_run: None, delay, status: 1 }),
+            at: Duration::from_secs(400),
+            began: Some(Duration::from_secs(400 - waited)),
+            ..Inspection::crashed()
+        };
+        let context = Context::default();
+        let unit = UnitName::parse("lerd-queue-myapp").unwrap();
+        let worker = Worker { site: "myapp".into(), name: "queue".into(), worktree: None };
+        let minutes = Some(Duration::from_secs(300));
+        for (seen, why) in [
+            (stopping, Some("it is being stopped")),
+            (waits(minutes, 60), Some("the service manager restarts it in 4m")),
+            (waits(minutes, 291), None),
+            (waits(minutes, 301), None),
+            (waits(None, 1), None),
+            (Inspection::crashed(), None),
+        ] {
+            let case =
+                Case { context: &context, unit: &unit, worker: &worker, seen: &seen, history: History::default() };
+            let said = case.why_not_yet();
+            match why {
+                Some(why) => assert!(said.as_ref().is_some_and(|said| said.starts_with(why)), "{said:?}"),
+                None => assert_eq!(said, None),
+            }
         }
     }
 }

@@ -275,7 +275,7 @@ impl Healer {
         }
         if !matches!(outcome, Outcome::Refused(..)) {
             if self.was_reported_forbidden(name) {
-                // It is permitted now, so this was an attempt.
+                // It is permitted now, so this was an attempt, whose beginning was not reported.
                 self.emit(name, EventPhase::Starting, |_| {});
             }
             if let Some(incident) = self.incidents.get_mut(name) {
