@@ -170,7 +170,8 @@ impl Healer {
         let Some(unit) = self.units.get(name) else { return };
         let (by_manager, is_up) = (unit.restarted_by_manager, unit.active.is_up());
         self.leave(name);
-        if self.incidents.get(name).is_some_and(|incident| incident.phase == Phase::Due) {
+        let was_to_be_inspected = |incident: &Incident| matches!(incident.phase, Phase::Due | Phase::Waiting { .. });
+        if self.incidents.get(name).is_some_and(was_to_be_inspected) {
             // It went down during our attempt, and comes up by another.
             self.attempt_was_stopped(now, name);
         }

@@ -148,3 +148,19 @@ fn a_worker_that_the_manager_restarted_right_after_our_start_was_not_started_by_
     let actions = harness.shows("queue", seen);
     assert_eq!(actions.last().map(String::as_str), Some("held queue: the unit was disabled while it was down"));
 }
+
+/// Found by random facts, in one of 180,000 lives.
+#[test]
+fn an_attempt_that_was_cancelled_is_reported_as_failed_if_a_failure_is_cleared_before_the_inspection() {
+    let mut harness =
+        Harness::with(Policy { max_concurrent: 1, states: vec![State::ExpectedButStopped], ..without_jitter() });
+    harness.list(&[("queue", ActiveState::Active), ("vite", ActiveState::Active)]);
+    harness.goes("queue", ActiveState::Inactive);
+    assert_eq!(harness.shows("queue", ended()).last().map(String::as_str), Some("start queue"));
+    harness.goes("vite", ActiveState::Inactive);
+    // Its inspection waits for that of the other.
+    assert_eq!(harness.ends("queue", Outcome::Cancelled), ["inspect vite"]);
+    harness.goes("queue", ActiveState::Failed);
+    harness.list(&[("queue", ActiveState::Inactive), ("vite", ActiveState::Inactive)]);
+    assert_eq!(harness.goes("queue", ActiveState::Active), ["failed queue #1: it was stopped while it was coming up"]);
+}
